@@ -1,0 +1,3 @@
+module github.com/claviger-dev/claviger
+
+go 1.26.0

@@ -1,0 +1,77 @@
+// Package material holds the secret values that Claviger carries from an upstream
+// to a Kubernetes Secret. The one idea: a secret value has a type of its own that
+// prints as a mark, so that no log line, error, event, status or JSON document can
+// leak one by accident (invariant 7). Only Reveal gives the value, and every call
+// of it is a place to look at in a review.
+package material
+
+import (
+	"crypto/subtle"
+	"log/slog"
+)
+
+// redacted is what a secret shows of itself everywhere.
+const redacted = "[redacted]"
+
+// Secret is a value that must never be printed. Its zero value is the empty secret.
+type Secret struct{ value string }
+
+// New wraps a secret value.
+func New(value string) Secret { return Secret{value: value} }
+
+// Reveal returns the value itself. Use it only where the bytes go to an upstream,
+// to a Secret of Kubernetes, or into a comparison.
+func (s Secret) Reveal() string { return s.value }
+
+// Empty reports whether there is no value.
+func (s Secret) Empty() bool { return s.value == "" }
+
+// Equal compares in constant time, so that a comparison with a guessed value
+// cannot be timed.
+func (s Secret) Equal(other Secret) bool {
+	return subtle.ConstantTimeCompare([]byte(s.value), []byte(other.value)) == 1
+}
+
+// String implements fmt.Stringer with a mark instead of the value.
+func (s Secret) String() string { return redacted }
+
+// GoString implements fmt.GoStringer: %#v would otherwise walk into the field.
+func (s Secret) GoString() string { return redacted }
+
+// MarshalJSON writes the mark: a struct that holds a Secret may be logged as JSON.
+func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+
+// MarshalText writes the mark, for encoders that prefer text.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// LogValue implements slog.LogValuer.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// Material is one version's set of values as its workloads need them. Fields that
+// an upstream has no value for stay empty.
+type Material struct {
+	// ClientID names the client (RFC 6749, section 2.2). It is not secret.
+	ClientID string
+	// ClientSecret proves it.
+	ClientSecret Secret
+}
+
+// Fields returns the values under the names that templates use. Empty fields are
+// left out, so that a template that asks for one fails loudly instead of
+// publishing an empty string.
+func (m Material) Fields() map[string]string {
+	fields := map[string]string{}
+	if m.ClientID != "" {
+		fields["clientID"] = m.ClientID
+	}
+	if !m.ClientSecret.Empty() {
+		fields["clientSecret"] = m.ClientSecret.Reveal()
+	}
+	return fields
+}
+
+// Equal reports whether both hold the same id and the same secret. A rotation that
+// returns what was there before is no rotation (hazard C7).
+func (m Material) Equal(other Material) bool {
+	return m.ClientID == other.ClientID && m.ClientSecret.Equal(other.ClientSecret)
+}
