@@ -1,0 +1,358 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// APIClientCredential asks for a credential of an API client. Claviger creates it
+// in the system that owns it, proves that it logs in, writes it to a Secret, and
+// renews it under a RotationPolicy.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=apicred,categories=claviger
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Issuer",type=string,JSONPath=`.spec.issuerRef.name`
+// +kubebuilder:printcolumn:name="Version",type=integer,JSONPath=`.status.version`
+// +kubebuilder:printcolumn:name="Rotates",type=string,JSONPath=`.status.rotates`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expires`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Secret",type=string,priority=1,JSONPath=`.spec.secret.name`
+// +kubebuilder:printcolumn:name="Policy",type=string,priority=1,JSONPath=`.status.policy`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
+// +kubebuilder:selectablefield:JSONPath=`.spec.issuerRef.name`
+// +kubebuilder:selectablefield:JSONPath=`.spec.issuerRef.kind`
+// +kubebuilder:selectablefield:JSONPath=`.spec.policyRef.name`
+// +kubebuilder:selectablefield:JSONPath=`.spec.secret.name`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS label of at most 52 characters: names of version Secrets are made from it"
+type APIClientCredential struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// Spec says what is wanted.
+	//
+	// +required
+	Spec APIClientCredentialSpec `json:"spec"`
+
+	// Status says what is. It is a projection: losing it changes nothing.
+	//
+	// +optional
+	Status APIClientCredentialStatus `json:"status,omitempty"`
+}
+
+// APIClientCredentialSpec says what is wanted.
+//
+// +kubebuilder:validation:XValidation:rule="[has(self.ibmAPIConnect)].filter(x, x).size() == 1",message="exactly one upstream must be set: ibmAPIConnect"
+// +kubebuilder:validation:XValidation:rule="has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect)",message="the upstream of a credential is immutable: make a new credential, move the workloads, delete this one"
+type APIClientCredentialSpec struct {
+	// IssuerRef names the account that the credential is created with. Immutable:
+	// a credential lives in one upstream.
+	//
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="issuerRef is immutable: make a new credential, move the workloads, delete this one"
+	IssuerRef IssuerReference `json:"issuerRef"`
+
+	// PolicyRef names the policy that says when the credential is renewed. Without
+	// it the oldest RotationPolicy of the namespace whose selector matches this
+	// credential's labels applies; without one nothing is due by age, and the
+	// credential is renewed only on request.
+	//
+	// +optional
+	PolicyRef *PolicyReference `json:"policyRef,omitempty"`
+
+	// IBMAPIConnect asks for a client id and secret of an app in IBM API Connect.
+	// The issuer must be of the same upstream.
+	//
+	// +optional
+	IBMAPIConnect *IBMAPIConnectCredential `json:"ibmAPIConnect,omitempty"`
+
+	// Secret is what the workloads mount.
+	//
+	// +required
+	Secret TargetSecret `json:"secret"`
+
+	// DeletionPolicy says what happens upstream when this object is deleted. Revoke
+	// (default): every version is revoked, then the Secret is deleted. Retain: the
+	// current version and the Secret stay as they are and are labelled; a
+	// credential of the same name adopts them.
+	//
+	// +optional
+	// +kubebuilder:default=Revoke
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+
+	// Suspend stops every write, here and upstream, while it is true, deletion
+	// excepted: then the object stays until it is false again. Default false.
+	//
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+}
+
+// IssuerReference names an issuer.
+type IssuerReference struct {
+	// Kind of the issuer. Default and only value today: CredentialIssuer, in the
+	// same namespace.
+	//
+	// +optional
+	// +kubebuilder:default=CredentialIssuer
+	// +kubebuilder:validation:Enum=CredentialIssuer
+	Kind string `json:"kind,omitempty"`
+
+	// Name of the issuer. Example: "apic".
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// PolicyReference names a policy.
+type PolicyReference struct {
+	// Kind of the policy. Default and only value today: RotationPolicy, in the
+	// same namespace.
+	//
+	// +optional
+	// +kubebuilder:default=RotationPolicy
+	// +kubebuilder:validation:Enum=RotationPolicy
+	Kind string `json:"kind,omitempty"`
+
+	// Name of the policy. Example: "quarterly".
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+}
+
+// IBMAPIConnectCredential names the app that the credential belongs to. Plan
+// subscriptions belong to the app, so a new version may call what the old one
+// could.
+type IBMAPIConnectCredential struct {
+	// ConsumerOrg is the name or id of the consumer organisation in the issuer's
+	// catalog. Immutable. Example: "retail".
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[^/?#%\s]+$`
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="consumerOrg is immutable"
+	ConsumerOrg string `json:"consumerOrg"`
+
+	// App is the name or id of the application of that organisation. Immutable.
+	// Example: "billing".
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[^/?#%\s]+$`
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="app is immutable"
+	App string `json:"app"`
+
+	// Probe is a call through the gateway that must succeed with the new
+	// credential before it is published. It is the only proof that the gateways
+	// know it: the management server tells them with a delay. Needs gatewayURL on
+	// the issuer. Without it the management server alone is asked.
+	//
+	// +optional
+	Probe *IBMAPIConnectProbe `json:"probe,omitempty"`
+}
+
+// IBMAPIConnectProbe is one GET with the new credential.
+type IBMAPIConnectProbe struct {
+	// Path below the issuer's gatewayURL. Any 2xx answer proves the credential; 401
+	// and 403 refuse it; anything else proves nothing and is tried again. Example:
+	// "/orders/v1/health".
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^/[^?#\s\\]*$`
+	Path string `json:"path"`
+}
+
+// TargetSecret is the Secret that workloads mount.
+type TargetSecret struct {
+	// Name of the Secret in this namespace. It is created; one that exists already
+	// and is not this credential's is refused before anything is issued. Immutable.
+	// Example: "billing-api".
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="secret.name is immutable: workloads would keep the old Secret without notice"
+	Name string `json:"name"`
+
+	// Type of the Secret. Default Opaque. Immutable, as Kubernetes has it.
+	//
+	// +optional
+	// +kubebuilder:default=Opaque
+	// +kubebuilder:validation:Enum=Opaque;kubernetes.io/basic-auth
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="secret.type is immutable"
+	Type corev1.SecretType `json:"type,omitempty"`
+
+	// Template says which keys the Secret gets. Default: the preset ClientIDSecret.
+	//
+	// +optional
+	Template *SecretTemplate `json:"template,omitempty"`
+}
+
+// SecretTemplate says how a version is written into the Secret. Keys that
+// Claviger did not write are never touched.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.preset) && has(self.data))",message="template takes either preset or data, not both"
+type SecretTemplate struct {
+	// Preset is a ready layout. ClientIDSecret (default): client_id and
+	// client_secret. Environment: CLIENT_ID and CLIENT_SECRET, for envFrom. JSON:
+	// one key credentials.json. BasicAuth: username and password, for the type
+	// kubernetes.io/basic-auth.
+	//
+	// +optional
+	// +kubebuilder:validation:Enum=ClientIDSecret;Environment;JSON;BasicAuth
+	Preset string `json:"preset,omitempty"`
+
+	// Data maps a key of the Secret to a template of its value, in the language of
+	// Go's text/template with these fields: .clientID, .clientSecret; and these
+	// functions, all pure: see docs/kinds/apiclientcredential.md. At most 64 keys of
+	// 16 KiB each. Example: {"API_CLIENT_ID": "{{ .clientID }}"}.
+	//
+	// +optional
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=64
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$') && self[k].size() <= 16384)",message="keys must be valid Secret keys ([-._a-zA-Z0-9], at most 253 characters) and templates at most 16384 characters"
+	Data map[string]string `json:"data,omitempty"`
+}
+
+// DeletionPolicy says what deletion of a credential does upstream.
+//
+// +kubebuilder:validation:Enum=Revoke;Retain
+type DeletionPolicy string
+
+// The deletion policies.
+const (
+	// DeletionRevoke revokes every version, then deletes the Secret.
+	DeletionRevoke DeletionPolicy = "Revoke"
+	// DeletionRetain leaves the current version and the Secret as they are.
+	DeletionRetain DeletionPolicy = "Retain"
+)
+
+// APIClientCredentialStatus says what is.
+type APIClientCredentialStatus struct {
+	// ObservedGeneration is the generation of the spec that this status is about.
+	//
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// Conditions: Ready is the summary. Reconciling, Stalled, Rotating and the
+	// others stand here only while they are true.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// Version is the number of the version that the Secret holds.
+	//
+	// +optional
+	Version int64 `json:"version,omitempty"`
+
+	// Versions are the versions that exist upstream or are being made, oldest
+	// first, at most eight.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=number
+	// +kubebuilder:validation:MaxItems=8
+	Versions []VersionStatus `json:"versions,omitempty"`
+
+	// Rotates says when the next renewal is due, as a UTC time, or why there is
+	// none: "never", "now".
+	//
+	// +optional
+	Rotates string `json:"rotates,omitempty"`
+
+	// Expires says when the upstream ends the published version by itself, as a
+	// UTC time, or "never".
+	//
+	// +optional
+	Expires string `json:"expires,omitempty"`
+
+	// Policy is the policy that applies, as kind/name, or "none".
+	//
+	// +optional
+	Policy string `json:"policy,omitempty"`
+
+	// Binding names the Secret as the Service Binding specification has it, so that
+	// this object can be bound directly.
+	//
+	// +optional
+	Binding *BindingStatus `json:"binding,omitempty"`
+}
+
+// VersionStatus is one version as people see it.
+type VersionStatus struct {
+	// Number counts the versions of the credential from 1 and is never used twice.
+	Number int64 `json:"number"`
+
+	// State: Issuing, Published, Overlapping (valid, no longer published), Retiring
+	// (being revoked), Failed (never accepted; revoked).
+	State VersionState `json:"state"`
+
+	// IssuedAt is when the version was made, by the API server's clock.
+	IssuedAt metav1.Time `json:"issuedAt"`
+
+	// RetiresAt is when an overlapping version will be revoked at the earliest.
+	//
+	// +optional
+	RetiresAt *metav1.Time `json:"retiresAt,omitempty"`
+
+	// ID is the name that the version has upstream, to find it there.
+	//
+	// +optional
+	ID string `json:"id,omitempty"`
+}
+
+// VersionState is where a version is in its life.
+//
+// +kubebuilder:validation:Enum=Issuing;Published;Overlapping;Retiring;Failed
+type VersionState string
+
+// The states of a version.
+const (
+	// VersionIssuing is being made or verified.
+	VersionIssuing VersionState = "Issuing"
+	// VersionPublished is what the Secret holds.
+	VersionPublished VersionState = "Published"
+	// VersionOverlapping was published before and is still valid.
+	VersionOverlapping VersionState = "Overlapping"
+	// VersionRetiring is being revoked.
+	VersionRetiring VersionState = "Retiring"
+	// VersionFailed was never accepted and has been revoked.
+	VersionFailed VersionState = "Failed"
+)
+
+// BindingStatus names the Secret to bind.
+type BindingStatus struct {
+	// Name of the Secret.
+	Name string `json:"name"`
+}
+
+// APIClientCredentialList is a list of APIClientCredential.
+//
+// +kubebuilder:object:root=true
+type APIClientCredentialList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []APIClientCredential `json:"items"`
+}
+
+// Upstream returns the name of the one-of member that is set and its value; an
+// empty name if none is, which admission refuses.
+func (s *APIClientCredentialSpec) Upstream() (member string, parameters any) {
+	if s.IBMAPIConnect != nil {
+		return "ibmAPIConnect", s.IBMAPIConnect
+	}
+	return "", nil
+}

@@ -1,0 +1,174 @@
+package v1alpha1
+
+// This file is the vocabulary of every condition: the types, and the reasons with
+// the sentence that a person needs. docs/conditions.md is made from it.
+
+// Condition types of an APIClientCredential. Only Ready always stands there; the
+// others appear while they are True and go away.
+const (
+	// ConditionReady is True while the Secret holds a credential that was accepted
+	// by the upstream. It stays True through a routine rotation.
+	ConditionReady = "Ready"
+	// ConditionReconciling is True while Ready is not, and Claviger is at work or
+	// waits for something that comes by itself.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True while Ready is not, and a person has to change
+	// something first.
+	ConditionStalled = "Stalled"
+	// ConditionRotating is True while a successor is verified or a predecessor is
+	// still valid. It is news, not trouble.
+	ConditionRotating = "Rotating"
+	// ConditionPolicyAmbiguous is True while two policies select the credential; the
+	// older one applies.
+	ConditionPolicyAmbiguous = "PolicyAmbiguous"
+	// ConditionAttention is True while the published credential works and the next
+	// step does not: a renewal that fails, a policy that does not exist, a request
+	// that is refused. Its reason is one of those of Ready=False.
+	ConditionAttention = "Attention"
+	// ConditionAccepted is True for a RotationPolicy that is applied.
+	ConditionAccepted = "Accepted"
+)
+
+// Reasons of Ready, Reconciling, Stalled, Rotating and Attention of an
+// APIClientCredential.
+const (
+	// ReasonPublished: the Secret holds an accepted credential.
+	ReasonPublished = "Published"
+	// ReasonIssuing: a version is being made upstream.
+	ReasonIssuing = "Issuing"
+	// ReasonVerifying: the upstream does not accept the new version yet. Early
+	// refusals are normal: upstreams tell their gateways with a delay.
+	ReasonVerifying = "Verifying"
+	// ReasonOverlap: the new version is published; the old one stays valid until the
+	// time in the message.
+	ReasonOverlap = "Overlap"
+	// ReasonRetiring: an old version is being revoked.
+	ReasonRetiring = "Retiring"
+	// ReasonQueued: other credentials of the issuer are being renewed; this one
+	// follows.
+	ReasonQueued = "Queued"
+	// ReasonWaitingForWindow: a renewal or a retirement is due and waits for the
+	// policy's window.
+	ReasonWaitingForWindow = "WaitingForWindow"
+	// ReasonWaitingForVerdict: the operator has just started and looks at the issuer
+	// before it renews or retires anything by routine.
+	ReasonWaitingForVerdict = "WaitingForVerdict"
+	// ReasonWaitingForClaim: another process may still be calling the upstream for
+	// this version; its deadline has to pass first.
+	ReasonWaitingForClaim = "WaitingForClaim"
+	// ReasonBackingOff: the last version was never accepted and has been revoked;
+	// the next one is made after a pause.
+	ReasonBackingOff = "BackingOff"
+	// ReasonVerifyUnreachable: whether the upstream accepts the version cannot be
+	// found out at the moment. Nothing is revoked for that.
+	ReasonVerifyUnreachable = "VerifyUnreachable"
+	// ReasonIssuerNotFound: the issuer that issuerRef names does not exist.
+	ReasonIssuerNotFound = "IssuerNotFound"
+	// ReasonIssuerNotReady: the issuer says what is wrong with its login or its
+	// containers.
+	ReasonIssuerNotReady = "IssuerNotReady"
+	// ReasonIssuerSuspended: spec.suspend of the issuer is true.
+	ReasonIssuerSuspended = "IssuerSuspended"
+	// ReasonIssuerMismatch: the issuer belongs to another upstream than the
+	// credential's member.
+	ReasonIssuerMismatch = "IssuerMismatch"
+	// ReasonIssuerMoved: a version was made in another place (host, organisation,
+	// catalog or issuer) than the issuer now points to. Nothing is concluded or
+	// revoked there.
+	ReasonIssuerMoved = "IssuerMoved"
+	// ReasonPolicyNotFound: the policy that policyRef names does not exist.
+	ReasonPolicyNotFound = "PolicyNotFound"
+	// ReasonPolicyNotAccepted: the policy exists and says itself what is wrong.
+	ReasonPolicyNotAccepted = "PolicyNotAccepted"
+	// ReasonPoliciesOverlap: two policies select the credential.
+	ReasonPoliciesOverlap = "PoliciesOverlap"
+	// ReasonInvalidTemplate: spec.secret.template cannot be rendered.
+	ReasonInvalidTemplate = "InvalidTemplate"
+	// ReasonSecretNotOurs: a Secret of the wanted name exists and belongs to
+	// somebody else. Nothing was issued.
+	ReasonSecretNotOurs = "SecretNotOurs"
+	// ReasonUpstreamNotFound: something that the spec names does not exist upstream.
+	ReasonUpstreamNotFound = "UpstreamNotFound"
+	// ReasonUpstreamRefused: the upstream says that the request can never work as it
+	// is written.
+	ReasonUpstreamRefused = "UpstreamRefused"
+	// ReasonUpstreamForbidden: the issuer's login lacks a right.
+	ReasonUpstreamForbidden = "UpstreamForbidden"
+	// ReasonUpstreamConflict: a name or id was taken upstream by somebody else;
+	// another one is tried.
+	ReasonUpstreamConflict = "UpstreamConflict"
+	// ReasonUpstreamFull: the container takes no more credentials.
+	ReasonUpstreamFull = "UpstreamFull"
+	// ReasonUpstreamThrottled: the issuer's budget of calls is used up.
+	ReasonUpstreamThrottled = "UpstreamThrottled"
+	// ReasonUpstreamUnreachable: the upstream does not answer or answers with an
+	// error that proves nothing.
+	ReasonUpstreamUnreachable = "UpstreamUnreachable"
+	// ReasonQuotaExceeded: the namespace's ResourceQuota has no room for the two
+	// spare Secrets that a credential needs.
+	ReasonQuotaExceeded = "QuotaExceeded"
+	// ReasonPublishedRefused: the upstream refuses the credential that the Secret
+	// holds: somebody revoked or changed it there. A successor is made at once.
+	ReasonPublishedRefused = "PublishedRefused"
+	// ReasonRequestInFuture: a request annotation names a time more than five
+	// minutes ahead and is ignored.
+	ReasonRequestInFuture = "RequestInFuture"
+	// ReasonRequestInvalid: a request annotation is not an RFC 3339 time.
+	ReasonRequestInvalid = "RequestInvalid"
+	// ReasonSuspended: spec.suspend is true.
+	ReasonSuspended = "Suspended"
+	// ReasonObserving: the operator runs with --observe-only.
+	ReasonObserving = "Observing"
+	// ReasonGuardNotInForce: the admission policies that protect the journal are not
+	// in force in this namespace; nothing is issued or revoked until they are.
+	ReasonGuardNotInForce = "GuardNotInForce"
+	// ReasonClockSkew: the operator's idea of the API server's time jumped; nothing
+	// is issued or retired until it is steady.
+	ReasonClockSkew = "ClockSkew"
+	// ReasonClusterMoved: the journal was written by another cluster (a restore, a
+	// clone); nothing is written upstream.
+	ReasonClusterMoved = "ClusterMoved"
+	// ReasonJournalTooNew: the journal was written by a newer operator; this one
+	// only reads.
+	ReasonJournalTooNew = "JournalTooNew"
+	// ReasonJournalUnreadable: a version Secret is not as this operator writes it.
+	ReasonJournalUnreadable = "JournalUnreadable"
+	// ReasonDeleting: the credential is being deleted; the message says what is
+	// still to be done.
+	ReasonDeleting = "Deleting"
+)
+
+// Reasons of a CredentialIssuer's Ready.
+const (
+	// ReasonLoggedIn: the login works and the containers were read.
+	ReasonLoggedIn = "LoggedIn"
+	// ReasonLoginSecretNotFound: the login Secret does not exist.
+	ReasonLoginSecretNotFound = "LoginSecretNotFound"
+	// ReasonLoginFailed: the upstream refuses the login.
+	ReasonLoginFailed = "LoginFailed"
+	// ReasonInvalidSettings: the issuer or its login Secret cannot be used as
+	// written.
+	ReasonInvalidSettings = "InvalidSettings"
+	// ReasonUnreachable: the upstream does not answer.
+	ReasonUnreachable = "Unreachable"
+	// ReasonContainerNotFound: the organisation or catalog does not exist.
+	ReasonContainerNotFound = "ContainerNotFound"
+)
+
+// Reasons of a RotationPolicy's Accepted.
+const (
+	// ReasonAccepted: the policy is applied.
+	ReasonAccepted = "Accepted"
+	// ReasonInvalidPolicy: a field cannot be used as written.
+	ReasonInvalidPolicy = "InvalidPolicy"
+)
+
+// Annotations that people set.
+const (
+	// AnnotationRotateRequestedAt asks for one rotation. The value is a time in RFC
+	// 3339; the request is answered once, by a version made at or after it.
+	AnnotationRotateRequestedAt = "credentials.claviger.dev/rotate-requested-at"
+	// AnnotationAbandonUpstream lets versions go without revoking them: a number, or
+	// "all". Needs the verb abandon on apiclientcredentials.
+	AnnotationAbandonUpstream = "credentials.claviger.dev/abandon-upstream"
+)

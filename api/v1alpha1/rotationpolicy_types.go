@@ -1,0 +1,163 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// RotationPolicy says when credentials are renewed and how long the old one stays
+// valid.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=rotpol,categories=claviger,path=rotationpolicies
+// +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].status`
+// +kubebuilder:printcolumn:name="Rotate After",type=string,JSONPath=`.spec.rotateAfter`
+// +kubebuilder:printcolumn:name="Overlap",type=string,JSONPath=`.spec.overlap`
+// +kubebuilder:printcolumn:name="Credentials",type=integer,JSONPath=`.status.credentials`
+// +kubebuilder:printcolumn:name="Not Ready",type=integer,JSONPath=`.status.notReady`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Accepted")].message`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="metadata.name must have at most 63 characters"
+type RotationPolicy struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// Spec is the policy.
+	//
+	// +required
+	Spec RotationPolicySpec `json:"spec"`
+
+	// Status says whether it is accepted and how many credentials it applies to.
+	//
+	// +optional
+	Status RotationPolicyStatus `json:"status,omitempty"`
+}
+
+// RotationPolicySpec is the policy. In the rule below overlap counts 31 days a
+// month and 366 days a year and rotateAfter 28 and 365, so that overlap is the
+// smaller one whatever the calendar says.
+//
+// +kubebuilder:validation:XValidation:rule="self.rotateAfter == 'Unlimited' || has(self.overlap)",message="overlap is required: it says how long the old credential stays valid after the new one is published"
+// +kubebuilder:validation:XValidation:rule="!has(self.overlap) || self.rotateAfter == 'Unlimited' || self.overlap == 'Unlimited' || self.overlap.findAll('[0-9]+ ?(y|mo|w|d|h|min|m|s)').map(t, int(t.find('[0-9]+')) * (t.endsWith('y') ? 31622400 : t.endsWith('mo') ? 2678400 : t.endsWith('w') ? 604800 : t.endsWith('d') ? 86400 : t.endsWith('h') ? 3600 : t.endsWith('s') ? 1 : t.endsWith('m') && !self.overlap.endsWith(t) ? 2678400 : 60)).sum() < self.rotateAfter.findAll('[0-9]+ ?(y|mo|w|d|h|min|m|s)').map(t, int(t.find('[0-9]+')) * (t.endsWith('y') ? 31536000 : t.endsWith('mo') ? 2419200 : t.endsWith('w') ? 604800 : t.endsWith('d') ? 86400 : t.endsWith('h') ? 3600 : t.endsWith('s') ? 1 : t.endsWith('m') && !self.rotateAfter.endsWith(t) ? 2419200 : 60)).sum()",message="overlap must be smaller than rotateAfter"
+type RotationPolicySpec struct {
+	// Selector chooses the credentials of this namespace, by their labels, that the
+	// policy applies to unless they name one by policyRef. Absent selects none, {}
+	// selects all. If two policies select a credential the older one applies and
+	// the credential says PolicyAmbiguous.
+	//
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
+
+	// RotateAfter is the age, counted from issue, at which a successor is issued. A
+	// part of at most 5 % of it, and of at most a day, is taken off by a hash of the
+	// credential, so that a thousand credentials are not renewed in one minute.
+	// "Unlimited" renews on request only. Example: "90d".
+	//
+	// +required
+	RotateAfter Interval `json:"rotateAfter"`
+
+	// Overlap is how long the old version stays valid after the new one was
+	// published, at least. It must be smaller than rotateAfter and more than zero,
+	// and longer than the longest time that a workload takes to notice. Example:
+	// "10d".
+	//
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self != 'Unlimited'",message="overlap cannot be Unlimited: the old credential would never be revoked"
+	Overlap Interval `json:"overlap,omitempty"`
+
+	// Windows are the times in which routine renewal and routine retirement may
+	// happen. First issue, repair and requests do not wait for them. Without windows
+	// every time is fine.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Windows []Window `json:"windows,omitempty"`
+
+	// Verify says how new material is proven before it is published.
+	//
+	// +optional
+	// +kubebuilder:default={}
+	Verify VerifyPolicy `json:"verify,omitempty"`
+}
+
+// Window is a repeated span of time.
+type Window struct {
+	// Schedule is when the window opens: a cron expression of five fields (minute,
+	// hour, day of month, month, day of week). Example: "0 2 * * SAT".
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=9
+	// +kubebuilder:validation:MaxLength=100
+	// +kubebuilder:validation:Pattern=`^\s*[0-9*/,\-?]+(\s+[0-9*/,\-?LW#]+)(\s+[0-9*/,\-?LW]+)(\s+[0-9A-Za-z*/,\-?]+)(\s+[0-9A-Za-z*/,\-?#L]+)\s*$`
+	Schedule string `json:"schedule"`
+
+	// Duration is how long it stays open, from 1m to 168h. Example: "4h".
+	//
+	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1m') && duration(self) <= duration('168h')",message="duration must be between 1m and 168h"
+	Duration metav1.Duration `json:"duration"`
+
+	// TimeZone of the schedule, as the IANA database names it. Default "UTC".
+	// Example: "Europe/Berlin".
+	//
+	// +optional
+	// +kubebuilder:default=UTC
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self != 'Local' && timestamp('2024-01-01T00:00:00Z').getHours(self) >= 0",message="timeZone must be a name of the IANA time zone database, for example Europe/Berlin"
+	TimeZone string `json:"timeZone,omitempty"`
+}
+
+// VerifyPolicy says how new material is proven.
+type VerifyPolicy struct {
+	// Timeout is how long definite refusals of new material are taken for delay in
+	// the upstream. After it the new version is revoked, the old one stays, and
+	// another one is made after a pause that grows from a minute to six hours. An
+	// upstream that cannot be reached does not count. Default: what fits the
+	// upstream (API Connect 10m). Example: "15m".
+	//
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('24h')",message="timeout must be between 1s and 24h"
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+}
+
+// RotationPolicyStatus says whether the policy is accepted.
+type RotationPolicyStatus struct {
+	// ObservedGeneration is the generation of the spec that this status is about.
+	//
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// Conditions: Accepted says whether the policy is applied at all.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// Credentials is how many credentials the policy applies to. Counted at most
+	// every 30 seconds.
+	//
+	// +optional
+	Credentials int64 `json:"credentials"`
+
+	// NotReady is how many of them are not ready.
+	//
+	// +optional
+	NotReady int64 `json:"notReady"`
+}
+
+// RotationPolicyList is a list of RotationPolicy.
+//
+// +kubebuilder:object:root=true
+type RotationPolicyList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []RotationPolicy `json:"items"`
+}
