@@ -1,0 +1,140 @@
+package journal
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/claviger-dev/claviger/internal/upstream"
+)
+
+const prefix = "credentials.claviger.dev/"
+
+// SecretType is the type of version Secrets. The admission policy guards it.
+const SecretType corev1.SecretType = prefix + "version"
+
+// FieldManager is the name under which every write of ours is known. Publication
+// time is read from the managedFields entry of this name.
+const FieldManager = "claviger"
+
+// Labels. They hold ids and roles, never names, because label values end at 63
+// characters.
+const (
+	// LabelRole says what a Secret is to us: version, target or login. The cache
+	// holds the metadata of Secrets that bear it and no other.
+	LabelRole = prefix + "role"
+	// RoleVersion, RoleTarget and RoleLogin are its values.
+	RoleVersion = "version"
+	RoleTarget  = "target"
+	RoleLogin   = "login"
+	// LabelCredentialUID is the UID of the credential that a version or a target
+	// belongs to.
+	LabelCredentialUID = prefix + "credential-uid"
+	// LabelIssuerUID is the UID of the issuer that a version was made with.
+	LabelIssuerUID = prefix + "issuer-uid"
+)
+
+// Finalizers.
+const (
+	// FinalizerUpstream holds a version Secret until its object is gone upstream.
+	FinalizerUpstream = prefix + "upstream"
+	// FinalizerCredential holds a credential until no version of it is left.
+	FinalizerCredential = prefix + "journal"
+	// FinalizerInUse holds an issuer and its login Secret while versions need them.
+	FinalizerInUse = prefix + "in-use"
+)
+
+// Annotations of a version Secret. Together they are an API of their own, with
+// the format version in AnnotationFormat.
+const (
+	AnnotationFormat         = prefix + "journal"
+	AnnotationClusterID      = prefix + "cluster-id"
+	AnnotationCredential     = prefix + "credential"
+	AnnotationIssuer         = prefix + "issuer"
+	AnnotationContainer      = prefix + "container"
+	AnnotationNumber         = prefix + "number"
+	AnnotationNonce          = prefix + "nonce"
+	AnnotationMark           = prefix + "mark"
+	AnnotationUpstreamName   = prefix + "upstream-name"
+	AnnotationDeletionPolicy = prefix + "deletion-policy"
+	AnnotationIntentAt       = prefix + "intent-at"
+	AnnotationAnswers        = prefix + "answers"
+	AnnotationReplaces       = prefix + "replaces"
+	AnnotationHolder         = prefix + "holder"
+	AnnotationAttempt        = prefix + "attempt"
+	AnnotationCallDeadline   = prefix + "call-deadline"
+	AnnotationPublished      = prefix + "published"
+	AnnotationRepublishAt    = prefix + "republish-at"
+	AnnotationRefusedSince   = prefix + "refused-since"
+	AnnotationFailedAt       = prefix + "failed-at"
+	AnnotationFailures       = prefix + "failures"
+	AnnotationRevokedAt      = prefix + "revoked-at"
+	AnnotationRetainedFrom   = prefix + "retained-from"
+	// AnnotationRendered stands on the target: nonce, template hash and keyed hash
+	// of our keys. It is a hint that saves a comparison, never an authority.
+	AnnotationRendered = prefix + "rendered"
+	// AnnotationVersion stands on the target for people.
+	AnnotationVersion = prefix + "version"
+	// AnnotationProbe is refused to everybody by the guard policy; a dry run with it
+	// shows that the policy is in force.
+	AnnotationProbe = prefix + "probe"
+)
+
+// Format is the format version that this operator writes and reads.
+const Format = "v1"
+
+// NonceBytes is the length of a nonce.
+const NonceBytes = 10
+
+var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// VersionSecretName computes the name of a version Secret, so that none has to be
+// listed: a GET is some thirty times cheaper than a list by label.
+func VersionSecretName(credential, uid string, number int64) string {
+	return fmt.Sprintf("%s.%s.v%d", credential, shortUID(uid), number)
+}
+
+func shortUID(uid string) string {
+	hexOnly := strings.ReplaceAll(uid, "-", "")
+	if len(hexOnly) > 8 {
+		return hexOnly[:8]
+	}
+	return hexOnly
+}
+
+// ownerHash is 64 bits of a hash of the cluster and the credential, so that two
+// clusters that share an app never take each other's objects for their own.
+func ownerHash(clusterID, credentialUID string) [8]byte {
+	h := sha256.New()
+	for _, part := range []string{"claviger/owner/v1", clusterID, credentialUID} {
+		// Lengths keep ("ab","c") apart from ("a","bc").
+		_ = binary.Write(h, binary.BigEndian, uint32(len(part)))
+		h.Write([]byte(part))
+	}
+	return [8]byte(h.Sum(nil)[:8])
+}
+
+// MarkFor computes the mark of a version: 16 hex digits of its owner, 16 of its
+// nonce.
+func MarkFor(clusterID, credentialUID string, nonce [NonceBytes]byte) upstream.Mark {
+	owner := ownerHash(clusterID, credentialUID)
+	return upstream.Mark(hex.EncodeToString(owner[:]) + hex.EncodeToString(nonce[:8]))
+}
+
+// OwnerMark is the half of the mark that all versions of a credential share.
+func OwnerMark(clusterID, credentialUID string) string {
+	owner := ownerHash(clusterID, credentialUID)
+	return hex.EncodeToString(owner[:])
+}
+
+// UpstreamName computes the name that a version has upstream: 25 characters, and
+// 40 bits of the nonce in it make sure that none is used twice (failure F1).
+func UpstreamName(clusterID, credentialUID string, nonce [NonceBytes]byte) string {
+	owner := ownerHash(clusterID, credentialUID)
+	return "cl-" + base32Lower.EncodeToString(owner[:]) + "-" + base32Lower.EncodeToString(nonce[:5])
+}
