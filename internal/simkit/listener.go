@@ -1,0 +1,75 @@
+package simkit
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Listener is one address of a simulator.
+type Listener struct {
+	server *http.Server
+	base   string
+	done   chan error
+}
+
+// Listen serves the handler on the address ("127.0.0.1:0" picks a port), with TLS
+// under the certificate, or without if it is nil.
+//
+// Only HTTP/1.1 is spoken: a fault that cuts "the connection" must cut one call,
+// and in HTTP/2 it would cut every call that shares it.
+func Listen(address string, certificate *tls.Certificate, handler http.Handler) (*Listener, error) {
+	socket, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	l := &Listener{
+		base: "http://" + socket.Addr().String(),
+		done: make(chan error, 1),
+		server: &http.Server{
+			Handler:           handler,
+			ReadHeaderTimeout: 30 * time.Second,
+			// Handshakes that clients break off are part of the play.
+			ErrorLog: log.New(io.Discard, "", 0),
+		},
+	}
+	if certificate != nil {
+		l.base = "https://" + socket.Addr().String()
+		socket = tls.NewListener(socket, &tls.Config{
+			Certificates: []tls.Certificate{*certificate},
+			MinVersion:   tls.VersionTLS12,
+		})
+	}
+	go func() { l.done <- l.server.Serve(socket) }()
+	return l, nil
+}
+
+// ListenLoopback is Listen for what must never be reachable from outside: the
+// control API holds every power over the simulator and asks nobody for a login.
+func ListenLoopback(address string, handler http.Handler) (*Listener, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("address %q: %w", address, err)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("address %q is not a loopback address", address)
+	}
+	return Listen(address, nil, handler)
+}
+
+// URL is the base address without a trailing slash.
+func (l *Listener) URL() string { return l.base }
+
+// Close cuts every connection and waits until the server has stopped accepting.
+func (l *Listener) Close() error {
+	err := l.server.Close()
+	if served := <-l.done; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	return err
+}
