@@ -1,0 +1,108 @@
+package rotation
+
+import (
+	"fmt"
+	"time"
+)
+
+// abandon lets versions go on an administrator's word. It stands before every
+// check: it is the way out when nothing else works.
+func abandon(s *situation) *Step {
+	for i := range s.Versions {
+		v := &s.Versions[i]
+		if !s.Credential.AbandonAll && s.Credential.Abandon != v.Number {
+			continue
+		}
+		if !v.Terminating {
+			return &Step{Action: Retire, Version: v.Number, Cause: "abandoned"}
+		}
+		return &Step{Action: Abandon, Version: v.Number}
+	}
+	return nil
+}
+
+// waitForReturn gives a credential that vanished around its finalizer time to come
+// back: restores bring Secrets before the objects that own them. A version that is
+// already deleted is finished all the same.
+func waitForReturn(s *situation) *Step {
+	if s.Credential.Exists {
+		return nil
+	}
+	until := s.Credential.GoneSince.Add(s.Operator.OrphanAge)
+	if !s.now.Before(until) {
+		return nil
+	}
+	s.wake(until)
+	for i := range s.Versions {
+		if s.Versions[i].Terminating {
+			return finishRetirements(s)
+		}
+	}
+	return s.stop(nil)
+}
+
+// retireAll deletes the version Secrets that are not kept.
+func retireAll(s *situation) *Step {
+	for i := range s.Versions {
+		v := &s.Versions[i]
+		if v.Terminating || s.keeps(v) {
+			continue
+		}
+		if s.Operator.ObserveOnly {
+			s.note(observing(), nil, time.Time{})
+			return nil
+		}
+		return &Step{Action: Retire, Version: v.Number, Cause: "the credential is deleted"}
+	}
+	return nil
+}
+
+// keeps: under Retain everything that a workload may hold stays alive. A version
+// that was never published is nobody's and goes.
+func (s *situation) keeps(v *Version) bool {
+	if !s.Credential.Retain || v.Failed {
+		return false
+	}
+	return v.OncePublished || v.Number == s.Target.Published || v != s.newest()
+}
+
+func retainCurrent(s *situation) *Step {
+	for i := range s.Versions {
+		if v := &s.Versions[i]; !v.Terminating && s.keeps(v) && v.Held {
+			return &Step{Action: Retain, Version: v.Number}
+		}
+	}
+	return nil
+}
+
+// letGo ends the credential when nothing is left that needs it.
+func letGo(s *situation) *Step {
+	left := 0
+	for i := range s.Versions {
+		if v := &s.Versions[i]; v.Terminating || v.Held {
+			left++
+		}
+	}
+	if left > 0 {
+		s.note(&Problem{Reason: "Deleting", Message: fmt.Sprintf(
+			"%d version(s) are still to be revoked upstream; to let them go without that, an administrator sets the annotation "+
+				"credentials.claviger.dev/abandon-upstream", left)}, nil, time.Time{})
+		return nil
+	}
+	if !s.Credential.Exists {
+		return nil
+	}
+	if !s.Fresh.Has(FactJournal | FactTarget) {
+		return &Step{Action: Look, Needs: FactJournal | FactTarget}
+	}
+	if s.Target.Exists && s.Target.Ours && !s.Target.Terminating {
+		if s.Credential.Retain {
+			return &Step{Action: RetainTarget}
+		}
+		return &Step{Action: DeleteTarget}
+	}
+	if s.Credential.Finalized {
+		return &Step{Action: RemoveFinalizer}
+	}
+	return nil
+}

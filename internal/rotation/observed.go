@@ -1,0 +1,234 @@
+// Package rotation decides what happens next to a credential, and does nothing.
+// The one idea: Next looks at what was observed and returns one Step; the
+// controllers carry it out, observe again and ask again. Time, jitter and identity
+// are arguments, so every decision can be replayed in a test.
+//
+// Must not: read a clock, draw a random number, know Kubernetes or an upstream.
+package rotation
+
+import (
+	"time"
+
+	"github.com/claviger-dev/claviger/internal/interval"
+)
+
+// Observed is everything that a decision may look at.
+type Observed struct {
+	Credential Credential
+	Account    Account
+	Operator   Operator
+	Target     Target
+	// Versions of the credential in ascending order, terminating and failed ones
+	// included.
+	Versions []Version
+	// Fresh are the facts that were read live in this pass. The others come from
+	// the cache and may be old: good enough to idle, not good enough to act.
+	Fresh Facts
+}
+
+// Credential is what a person asked for.
+type Credential struct {
+	// UID is the identity that jitter is computed from.
+	UID string
+	// Exists is false if only the journal of a deleted credential is left.
+	Exists bool
+	// GoneSince is when this process first found the credential missing.
+	GoneSince time.Time
+	// Deleting: it has a deletionTimestamp.
+	Deleting bool
+	// Retain: deletion leaves the current version and the Secret.
+	Retain bool
+	// Suspended: spec.suspend.
+	Suspended bool
+	// Finalized: our finalizer is on it.
+	Finalized bool
+	// RotateRequestedAt is the time of the last request; zero if there is none.
+	RotateRequestedAt time.Time
+	// AbandonAll and Abandon let versions go without revoking them.
+	AbandonAll bool
+	Abandon    int64
+	// Problem says that the spec cannot be served as it is; nil if it can.
+	Problem *Problem
+	// Trouble is what kept the last attempt to begin a version from succeeding; the
+	// next one is not before NotBefore.
+	Trouble   *Problem
+	NotBefore time.Time
+}
+
+// Problem is why something cannot go on, in the words of the API's conditions.
+type Problem struct {
+	// Reason is one of the reasons in api/v1alpha1/conditions.go.
+	Reason string
+	// Message is for people.
+	Message string
+	// Stalled: a person has to change something first.
+	Stalled bool
+}
+
+// Account is the issuer's account on its upstream.
+type Account struct {
+	// Problem is nil while the account can be called.
+	Problem *Problem
+	// Terminating: the issuer is being deleted. It issues nothing and revokes
+	// everything asked of it.
+	Terminating bool
+	// VerdictDone: this process has finished its first pass over the issuer.
+	VerdictDone bool
+	// Held: the in-use finalizers are on the issuer and its login.
+	Held bool
+	// SlotFree: the issuer's limit of concurrent rotations leaves room.
+	SlotFree bool
+	// Live is how many credentials the container holds, ours and others'; it counts
+	// only while Fresh has FactContainer.
+	Live int
+}
+
+// Operator is the state of this process.
+type Operator struct {
+	// ObserveOnly: --observe-only.
+	ObserveOnly bool
+	// ClockSteady: the API server's time is known and did not jump.
+	ClockSteady bool
+	// GuardInForce counts only while Fresh has FactGuard.
+	GuardInForce bool
+	GuardMessage string
+	// OrphanAge is how long the journal of a vanished credential is kept before it
+	// is finished.
+	OrphanAge time.Duration
+}
+
+// Target is the Secret that workloads mount.
+type Target struct {
+	// Exists and Ours: a Secret of the name exists; it is this credential's.
+	Exists bool
+	Ours   bool
+	// Terminating: somebody deleted it and a foreign finalizer holds it.
+	Terminating bool
+	// Published is the number of the version that it holds; 0 if none is known.
+	Published int64
+	// Drift: its metadata shows that somebody else wrote our keys; only a live read
+	// tells what it holds.
+	Drift bool
+	// Stale: it holds Published, and today's template renders that differently.
+	Stale bool
+	// PublishedAt is the API server's time of our last write; it errs only late.
+	PublishedAt time.Time
+}
+
+// Version is one version as the journal and this process know it.
+type Version struct {
+	Number int64
+	// IntentAt is when the intent became durable, by the API server's clock. Age is
+	// counted from it.
+	IntentAt time.Time
+	// Answers is the request that the version answers; zero if none.
+	Answers time.Time
+	// Problem says that the version may only be looked at: another cluster's, a
+	// newer format, another realm.
+	Problem *Problem
+
+	// Terminating: its Secret is deleted. That is the irrevocable intent to revoke.
+	Terminating bool
+	// Failed: it was never accepted, since FailedAt, the Failures-th in a row.
+	Failed   bool
+	FailedAt time.Time
+	Failures int
+	// Revoked: the upstream object is gone; noted in the journal if RevokedNoted.
+	Revoked      bool
+	RevokedNoted bool
+	// OncePublished: it is known to have been the target's content.
+	OncePublished bool
+	// Replaces: it was made to follow a published version, whose disappearance
+	// proves that this one was published.
+	Replaces bool
+	// RepublishAt is when it was chosen to be put back; zero if never. MarkedNow: that
+	// mark was written in this pass, so nobody has begun to retire it since.
+	RepublishAt time.Time
+	MarkedNow   bool
+	// Held: our finalizer is on its Secret.
+	Held bool
+
+	// ClaimMine: this process holds the claim; ClaimUntil is the call deadline.
+	ClaimMine  bool
+	ClaimUntil time.Time
+
+	// What this process remembers of its own calls. Losing it costs a repeated
+	// call, never a wrong one.
+
+	// Answered: the upstream answered Issue.
+	Answered bool
+	// Accepted: the upstream took the material.
+	Accepted bool
+	// Refused: the last verification was a definite refusal, in the words of
+	// Refusal.
+	Refused bool
+	Refusal string
+	// RefusedSince is the first refusal in a row; RefusedNoted says that the journal
+	// has it, so that a restart does not begin to count anew.
+	RefusedSince time.Time
+	RefusedNoted bool
+	// Condemned: the upstream said that this version can never exist as it is.
+	Condemned string
+	// Doubt: the issuer's verdict does not find it as it should be, or it was put
+	// back without being asked.
+	Doubt string
+	// NotBefore is when the next call for this version is allowed, and Trouble what
+	// went wrong with the last one; nil if nothing did.
+	NotBefore time.Time
+	Trouble   *Problem
+}
+
+// Live versions may be valid upstream and nobody has decided to revoke them.
+func (v *Version) live() bool { return !v.Terminating && !v.Failed }
+
+// Policy is what a RotationPolicy prefers, defaults filled in.
+type Policy struct {
+	// RotateAfter is Unlimited without a policy.
+	RotateAfter interval.Interval
+	// Overlap is how long a predecessor outlives the publication of its successor.
+	Overlap interval.Interval
+	// Windows bind routine renewal and retirement.
+	Windows interval.Windows
+	// VerifyTimeout is how long definite refusals are patience.
+	VerifyTimeout time.Duration
+	// Problem says that the named policy does not exist or is not accepted: then
+	// nothing new is begun by routine, and no first version is made.
+	Problem *Problem
+}
+
+// Capabilities are what the planner needs to know of an adapter.
+type Capabilities struct {
+	// RepeatHarmless: the same request twice yields one object, so a claim may be
+	// taken over at once (classes WriteAhead and Readable with unique names or ids).
+	RepeatHarmless bool
+	// Verifies: the adapter can prove material.
+	Verifies bool
+	// Overlap: two versions may be valid side by side.
+	Overlap bool
+	// MaxLive is how many a container takes; 0 means no limit.
+	MaxLive int
+	// Settle is how long after a call's deadline nothing may be concluded.
+	Settle time.Duration
+}
+
+// Facts is a set of things that a step wants to know from a live read.
+type Facts uint
+
+// The facts.
+const (
+	// FactCredential and FactIssuer are live reads of the objects.
+	FactCredential Facts = 1 << iota
+	FactIssuer
+	// FactTarget is a live read of the target Secret and of the versions that it
+	// may hold, so that bytes are compared.
+	FactTarget
+	// FactGuard is a probe of the admission policies.
+	FactGuard
+	// FactContainer is a count of what the upstream's container holds.
+	FactContainer
+	// FactJournal is a live list of the credential's version Secrets.
+	FactJournal
+)
+
+// Has reports whether all of want are in f.
+func (f Facts) Has(want Facts) bool { return f&want == want }

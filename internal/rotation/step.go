@@ -1,0 +1,90 @@
+package rotation
+
+import "time"
+
+// Action is what a step does. Each makes at most one durable effect.
+type Action string
+
+// The actions.
+const (
+	// Wait does nothing until Step.Until, or until something changes.
+	Wait Action = "Wait"
+	// Look reads the facts of Step.Needs live and decides again.
+	Look Action = "Look"
+	// AddFinalizer puts our finalizer on the credential.
+	AddFinalizer Action = "AddFinalizer"
+	// HoldIssuer puts the in-use finalizers on the issuer and its login.
+	HoldIssuer Action = "HoldIssuer"
+	// CreateIntent creates the version Secret, before the upstream is called.
+	CreateIntent Action = "CreateIntent"
+	// Claim takes over the right to call for an intent.
+	Claim Action = "Claim"
+	// Issue calls the upstream to create the version.
+	Issue Action = "Issue"
+	// Verify asks the upstream whether it takes the material.
+	Verify Action = "Verify"
+	// NoteRefusal records since when the material is refused.
+	NoteRefusal Action = "NoteRefusal"
+	// Fail records that the version will never be published.
+	Fail Action = "Fail"
+	// MarkRepublish records that an older version is about to be published again.
+	MarkRepublish Action = "MarkRepublish"
+	// Publish writes the version into the target.
+	Publish Action = "Publish"
+	// NotePublished records that the version was published, where nothing else
+	// proves it.
+	NotePublished Action = "NotePublished"
+	// Retire deletes the version Secret, which its finalizer holds: the irrevocable
+	// intent to revoke.
+	Retire Action = "Retire"
+	// Revoke calls the upstream to end the version.
+	Revoke Action = "Revoke"
+	// NoteRevoked records the revocation on a version Secret that stays.
+	NoteRevoked Action = "NoteRevoked"
+	// Release takes our finalizer off a version Secret.
+	Release Action = "Release"
+	// Abandon takes it off without revoking, on an administrator's word.
+	Abandon Action = "Abandon"
+	// Retain labels a version and takes our finalizer off it.
+	Retain Action = "Retain"
+	// RetainTarget labels the target and lets it go.
+	RetainTarget Action = "RetainTarget"
+	// DeleteTarget deletes the target.
+	DeleteTarget Action = "DeleteTarget"
+	// RemoveFinalizer lets the credential go.
+	RemoveFinalizer Action = "RemoveFinalizer"
+)
+
+// Actions lists every action, for tests that must not forget one.
+func Actions() []Action {
+	return []Action{
+		Wait, Look, AddFinalizer, HoldIssuer, CreateIntent, Claim, Issue, Verify, NoteRefusal, Fail, MarkRepublish, Publish,
+		NotePublished, Retire, Revoke, NoteRevoked, Release, Abandon, Retain, RetainTarget, DeleteTarget, RemoveFinalizer,
+	}
+}
+
+// Step is one decision with its explanation.
+type Step struct {
+	Action Action
+	// Version is the number that the action is about; 0 if none.
+	Version int64
+	// Cause says in a few words why a version is made: it becomes the event.
+	Cause string
+	// Answers is the request that a new version answers.
+	Answers time.Time
+	// Replaces is the number of the published version that a new one follows.
+	Replaces int64
+	// Failures counts what failed in a row before a new version.
+	Failures int
+	// Needs are the facts that must be read live before the action.
+	Needs Facts
+	// Until is when to look again without being woken; zero means only when
+	// something changes.
+	Until time.Time
+	// Problem says why a Wait does not go on; nil if nothing is wrong.
+	Problem *Problem
+	// Notice is what goes on while Ready stays True: a rotation under way.
+	Notice *Problem
+	// Routine marks what may be put off.
+	Routine bool
+}

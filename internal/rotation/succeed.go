@@ -1,0 +1,254 @@
+package rotation
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/claviger-dev/claviger/internal/interval"
+)
+
+const (
+	// CallTime is the longest that one upstream call takes. A call is begun only if
+	// it ends before the claim's deadline.
+	CallTime = 20 * time.Second
+	// ClaimTime is the length of a claim: a call, and the write of its answer.
+	ClaimTime = CallTime + 30*time.Second
+
+	// firstBackoff doubles with every failure in a row up to lastBackoff.
+	firstBackoff = time.Minute
+	lastBackoff  = 6 * time.Hour
+
+	// requestAhead is how far in the future a request may lie: clocks differ.
+	requestAhead = 5 * time.Minute
+	// refusalNoted is how long refusals go on before they are worth a write. A
+	// restart within it begins to count anew, which errs towards patience.
+	refusalNoted = 10 * time.Second
+
+	// soonest and latest bound the pauses between verifications of new material.
+	soonest = time.Second
+	latest  = 30 * time.Second
+
+	guardRetry  = 10 * time.Second
+	clockRetry  = 30 * time.Second
+	targetRetry = 5 * time.Second
+	slotRetry   = 5 * time.Second
+	fullRetry   = time.Minute
+)
+
+// Backoff is the pause after the n-th failure in a row, n from 1: a minute,
+// doubling, six hours at most.
+func Backoff(failures int) time.Duration {
+	pause := firstBackoff
+	for ; failures > 1 && pause < lastBackoff; failures-- {
+		pause *= 2
+	}
+	return min(pause, lastBackoff)
+}
+
+// Patience is the pause before refused material is tried again: a quarter of the
+// time that it has been refused, between a second and half a minute.
+func Patience(refusedFor time.Duration) time.Duration {
+	return min(max(refusedFor/4, soonest), latest)
+}
+
+// due says why a successor is wanted.
+type due struct {
+	cause   string
+	routine bool
+	answers time.Time
+}
+
+// succeed begins a new version if one is due.
+func succeed(s *situation) *Step {
+	if s.inFlight() != nil || s.lastGood() != nil && s.published() == nil {
+		return nil
+	}
+	s.noteRequest()
+	d := s.due()
+	if d == nil {
+		return nil
+	}
+	if problem, until := s.hindrance(d); problem != nil {
+		if d.routine && !problem.Stalled && calm[problem.Reason] {
+			s.note(nil, problem, until)
+		} else {
+			s.note(problem, nil, until)
+		}
+		return nil
+	}
+	return s.begin(d)
+}
+
+// calm are reasons to wait that are no trouble for what works already.
+var calm = map[string]bool{"WaitingForWindow": true, "WaitingForVerdict": true, "Queued": true, "Observing": true}
+
+// due finds the most urgent cause.
+func (s *situation) due() *due {
+	answers := time.Time{}
+	if s.requested() {
+		answers = s.Credential.RotateRequestedAt
+	}
+	current := s.published()
+	switch {
+	case current == nil && len(s.Versions) == 0:
+		return &due{cause: "first issue", answers: answers}
+	case current == nil:
+		return &due{cause: "no version is left that could be published", answers: answers}
+	case current.Terminating:
+		return &due{cause: fmt.Sprintf("version %d was deleted while it is published", current.Number), answers: answers}
+	case current.Refused:
+		return &due{cause: fmt.Sprintf("version %d is refused by the upstream: %s", current.Number, current.Refusal), answers: answers}
+	case !answers.IsZero():
+		return &due{cause: "requested", answers: answers}
+	}
+	if s.policy.RotateAfter.IsUnlimited() || s.policy.Problem != nil {
+		return nil
+	}
+	at := dueAt(s.policy, s.Credential.UID, current.IntentAt)
+	if s.now.Before(at) {
+		s.wake(at)
+		return nil
+	}
+	return &due{cause: "older than " + s.policy.RotateAfter.String(), routine: true}
+}
+
+// dueAt is the age at which a successor is wanted, less the jitter that spreads a
+// fleet. The jitter is a hash of the credential, so it never moves.
+func dueAt(p Policy, uid string, issuedAt time.Time) time.Time {
+	return p.RotateAfter.AddTo(issuedAt).Add(-interval.Jitter(uid, interval.DefaultJitter(p.RotateAfter)))
+}
+
+// requested reports whether a request is open. It is answered by the journal,
+// never by the status, so that a lost status repeats nothing (hazard C5).
+func (s *situation) requested() bool {
+	t := s.Credential.RotateRequestedAt
+	if t.IsZero() || t.After(s.now.Add(requestAhead)) {
+		return false
+	}
+	for i := range s.Versions {
+		if v := &s.Versions[i]; !v.IntentAt.Before(t) || !v.Answers.Before(t) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *situation) noteRequest() {
+	if t := s.Credential.RotateRequestedAt; t.After(s.now.Add(requestAhead)) {
+		s.note(&Problem{Reason: "RequestInFuture", Stalled: true, Message: fmt.Sprintf(
+			"rotate-requested-at is %s, more than five minutes ahead: it is ignored until then", text(t))}, nil, t.Add(-requestAhead))
+	}
+}
+
+// hindrance says why what is due cannot begin yet, and when to look again.
+func (s *situation) hindrance(d *due) (*Problem, time.Time) {
+	if p := s.blocked(); p != nil {
+		return p, time.Time{}
+	}
+	if s.policy.Problem != nil && (d.routine || s.published() == nil) {
+		return s.policy.Problem, time.Time{}
+	}
+	if s.now.Before(s.Credential.NotBefore) {
+		return s.Credential.Trouble, s.Credential.NotBefore
+	}
+	if newest := s.newest(); newest != nil && newest.Failed {
+		if retry := newest.FailedAt.Add(Backoff(newest.Failures)); s.now.Before(retry) {
+			return &Problem{Reason: "BackingOff", Message: fmt.Sprintf(
+				"version %d was never accepted; the next one is made at %s, after failure %d in a row", newest.Number, text(retry), newest.Failures)}, retry
+		}
+	}
+	if d.routine {
+		if p, until := s.routineHindrance(); p != nil {
+			return p, until
+		}
+	}
+	if !s.caps.Overlap {
+		return &Problem{Reason: "UpstreamRefused", Stalled: true, Message: "this upstream replaces credentials in place, without overlap; that is not supported"}, time.Time{}
+	}
+	if s.Fresh.Has(FactGuard) && !s.Operator.GuardInForce {
+		return s.guardless(), s.now.Add(guardRetry)
+	}
+	return s.roomUpstream()
+}
+
+func (s *situation) routineHindrance() (*Problem, time.Time) {
+	switch {
+	case !s.Account.VerdictDone:
+		return waitingForVerdict(), time.Time{}
+	case !s.policy.Windows.Open(s.now):
+		next, _ := s.policy.Windows.Next(s.now)
+		return &Problem{Reason: "WaitingForWindow", Message: "a renewal is due and waits for the window that opens at " + text(next)}, next
+	case !s.Account.SlotFree:
+		return &Problem{Reason: "Queued", Message: "a renewal is due; other credentials of the issuer are renewed first"}, s.now.Add(slotRetry)
+	}
+	return nil, time.Time{}
+}
+
+// roomUpstream refuses to begin what the container would refuse: a half-done
+// rotation is worse than a late one (failure F18).
+func (s *situation) roomUpstream() (*Problem, time.Time) {
+	if s.caps.MaxLive == 0 || !s.Fresh.Has(FactContainer) || s.Account.Live < s.caps.MaxLive {
+		return nil, time.Time{}
+	}
+	return &Problem{Reason: "UpstreamFull", Stalled: s.overlapping() == 0, Message: fmt.Sprintf(
+		"the upstream holds %d credentials there and takes %d: %s", s.Account.Live, s.caps.MaxLive, s.fullAdvice())}, s.now.Add(fullRetry)
+}
+
+func (s *situation) fullAdvice() string {
+	if n := s.overlapping(); n > 0 {
+		return fmt.Sprintf("%d of them are older versions that are revoked when their overlap has passed", n)
+	}
+	return "none of the others is ours; remove one that nobody uses"
+}
+
+func (s *situation) overlapping() int {
+	n := 0
+	for i := range s.Versions {
+		if v := &s.Versions[i]; v.Number != s.Target.Published && !v.Revoked {
+			n++
+		}
+	}
+	return n
+}
+
+// begin returns the steps before an intent, then the intent: what protects it must
+// be durable before it.
+func (s *situation) begin(d *due) *Step {
+	if !s.Credential.Finalized {
+		return &Step{Action: AddFinalizer, Needs: FactCredential}
+	}
+	if !s.Account.Held {
+		return &Step{Action: HoldIssuer, Needs: FactIssuer}
+	}
+	step := &Step{
+		Action: CreateIntent, Version: 1, Cause: d.cause, Answers: d.answers, Routine: d.routine,
+		Needs: FactCredential | FactIssuer | FactGuard,
+	}
+	if s.caps.MaxLive > 0 {
+		step.Needs |= FactContainer
+	}
+	if newest := s.newest(); newest != nil {
+		step.Version = newest.Number + 1
+		if newest.Failed {
+			step.Failures = newest.Failures
+		}
+	} else {
+		// Whether somebody else's Secret stands in the way is found out before
+		// anything is issued.
+		step.Needs |= FactTarget
+	}
+	if current := s.published(); current != nil {
+		step.Replaces = current.Number
+	}
+	return step
+}
+
+func text(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// stamp says when something that is bound to windows may happen.
+func stamp(windows interval.Windows, at time.Time) string {
+	if next, ok := windows.Next(at); ok {
+		return text(next)
+	}
+	return text(at)
+}

@@ -1,0 +1,40 @@
+package rotation
+
+import "time"
+
+// Plan is what will happen if nobody changes anything, for status and people.
+type Plan struct {
+	// RenewsAt is when a successor will be made by routine; zero means never.
+	RenewsAt time.Time
+	// Retires maps the numbers of older versions to the time at which each is
+	// revoked at the earliest.
+	Retires map[int64]time.Time
+}
+
+// Timeline projects the routine future, windows included. It is made from the same
+// rules as Next: what it says is due, Next begins.
+func Timeline(o Observed, p Policy, now time.Time) Plan {
+	s := &situation{Observed: o, policy: p, now: now}
+	plan := Plan{Retires: map[int64]time.Time{}}
+	current := s.published()
+	if current == nil {
+		return plan
+	}
+	if !p.RotateAfter.IsUnlimited() && p.Problem == nil {
+		plan.RenewsAt = inWindow(p, dueAt(p, o.Credential.UID, current.IntentAt))
+	}
+	for i := range s.Versions {
+		v := &s.Versions[i]
+		if v.live() && v.Number < current.Number && !o.Target.PublishedAt.IsZero() {
+			plan.Retires[v.Number] = inWindow(p, p.Overlap.AddTo(o.Target.PublishedAt))
+		}
+	}
+	return plan
+}
+
+func inWindow(p Policy, at time.Time) time.Time {
+	if next, ok := p.Windows.Next(at); ok {
+		return next
+	}
+	return at
+}
