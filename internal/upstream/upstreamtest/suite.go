@@ -1,0 +1,203 @@
+package upstreamtest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/claviger-dev/claviger/internal/material"
+	"github.com/claviger-dev/claviger/internal/upstream"
+)
+
+// limit bounds one property; a call that never returns is a failure, not a hang.
+const limit = 2 * time.Minute
+
+// property is one sentence about adapters, and the trial that can refute it.
+type property struct {
+	name string
+	// concerns says for which adapters it is meant; nil means all.
+	concerns func(upstream.Upstream) bool
+	holds    func(*trial) error
+}
+
+// properties are all of them. Those of Issue concern the classes in which a request
+// may be repeated.
+func properties() []property {
+	return []property{
+		{"the realm is the beginning of every container, and is the same for every process", nil, realmIsStable},
+		{"a container that does not exist is NotFound and named", nil, absentContainerIsNamed},
+		{"capabilities are constant and whole", nil, capabilitiesAreConstant},
+		{"the same request twice yields one object", repeatable, sameRequestTwice},
+		{"the same request from two processes at once yields one object", repeatable, sameRequestAtOnce},
+		{"an answer that was lost is made good by repeating the request", repeatable, lostAnswer},
+		{"a request that was refused or never arrived leaves nothing behind", repeatable, refusedRequest},
+		{"a name that somebody else took is a Conflict and stays his", uniqueNames, takenName},
+		{"an id that somebody else took is a Conflict and stays his", uniqueNames, takenID},
+		{"an object that a person renamed is still the request's", repeatable, renamedObjectIsFound},
+		{"two versions overlap", overlaps, versionsOverlap},
+		{"revoking twice is no error, and revokes nothing else", nil, revokeTwice},
+		{"revoking what was never issued is no error", nil, revokeNeverIssued},
+		{"revoking touches no object of somebody else under the same name", uniqueNames, revokeForeignName},
+		{"a revocation whose answer was lost is made good by repeating it", nil, lostRevocation},
+		{"a renamed object is revoked all the same", nil, revokeRenamedObject},
+		{"revoking never succeeds while the object lives, whatever fails or lies", nil, revokeDespiteLies},
+		{"absence is believed only from a container that could be read", nil, absenceNeedsProof},
+		{"what went with its container is gone", nil, revokeWithContainer},
+		{"a list is complete over many pages", nil, listIsComplete},
+		{"a list that may be short is an error", nil, shortListIsAnError},
+		{"no status from 400 to 599 is taken for success or proven absence", nil, everyStatusIsAnError},
+		{"a throttled answer holds back the whole account for as long as it asks", nil, throttledAnswer},
+		{"verification accepts what works and refuses what does not", verifies, verdicts},
+		{"verification that finds nothing out is an error, not a refusal", verifies, unreachableIsNoVerdict},
+		{"a call whose caller has gone is an error", nil, cancelledCall},
+		{"no error holds a secret value", nil, errorsHoldNoSecret},
+	}
+}
+
+// Run proves all properties, each in a Lab of its own.
+func Run(t *testing.T, newLab func(testing.TB) Lab) {
+	for _, p := range properties() {
+		t.Run(p.name, func(t *testing.T) {
+			err := prove(t.Context(), p, newLab(t))
+			if errors.Is(err, ErrNotPlayed) {
+				t.Skip(err)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// errNotConcerned says that a property is not meant for this adapter.
+var errNotConcerned = fmt.Errorf("not meant for an upstream of these capabilities: %w", ErrNotPlayed)
+
+// prove tries one property.
+func prove(ctx context.Context, p property, lab Lab) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	t := &trial{ctx: ctx, lab: lab}
+	account, err := t.open()
+	if err != nil {
+		return err
+	}
+	if p.concerns != nil && !p.concerns(account) {
+		return errNotConcerned
+	}
+	t.up = account
+	if t.container, err = account.Locate(ctx, lab.Parameters()); err != nil {
+		return fmt.Errorf("the healthy container cannot be located: %w", err)
+	}
+	return p.holds(t)
+}
+
+func repeatable(u upstream.Upstream) bool {
+	class := u.Capabilities().Class
+	return class == upstream.WriteAhead || class == upstream.Readable
+}
+func uniqueNames(u upstream.Upstream) bool { return u.Capabilities().UniqueNames }
+func overlaps(u upstream.Upstream) bool    { return u.Capabilities().Overlap }
+func verifies(u upstream.Upstream) bool    { _, ok := u.(upstream.Verifier); return ok }
+
+// trial is one property being tried on one lab.
+type trial struct {
+	ctx context.Context
+	lab Lab
+	// up is an account that was opened while all was well, and has located.
+	up        upstream.Upstream
+	container string
+}
+
+func (t *trial) open() (upstream.Upstream, error) {
+	account, err := t.lab.Open()
+	if err != nil {
+		return nil, fmt.Errorf("the account cannot be opened: %w", err)
+	}
+	return account, nil
+}
+
+// request makes one that was never made before.
+func (t *trial) request() upstream.Request {
+	var random [16]byte
+	_, _ = rand.Read(random[:]) // never fails, see its documentation
+	mark := upstream.Mark(hex.EncodeToString(random[:]))
+	encoding := base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+	r := upstream.Request{
+		Parameters: t.lab.Parameters(),
+		Container:  t.container,
+		Name:       "cl-" + encoding.EncodeToString(random[:8]) + "-" + encoding.EncodeToString(random[8:13]),
+		Title:      "suite/thing v1",
+		Mark:       mark,
+	}
+	if t.up.Capabilities().Class == upstream.WriteAhead {
+		r.Material = material.Material{ClientID: string(mark), ClientSecret: material.New("canary-" + rand.Text() + rand.Text())}
+	}
+	return r
+}
+
+// issue makes an object while all is well.
+func (t *trial) issue() (upstream.Request, upstream.Handle, error) {
+	r := t.request()
+	issued, err := t.up.Issue(t.ctx, r)
+	if err != nil {
+		return r, upstream.Handle{}, fmt.Errorf("a healthy upstream refused: %w", err)
+	}
+	if t.lab.Live(r.Mark) != 1 {
+		return r, upstream.Handle{}, fmt.Errorf("after Issue %d objects live, want 1", t.lab.Live(r.Mark))
+	}
+	return r, handleOf(r, issued.Material), nil
+}
+
+func handleOf(r upstream.Request, m material.Material) upstream.Handle {
+	return upstream.Handle{Parameters: r.Parameters, Container: r.Container, Name: r.Name, Mark: r.Mark, Material: m}
+}
+
+// do lets a deed be done.
+func (t *trial) do(deed Deed, r upstream.Request) error {
+	if err := t.lab.Do(deed, r); err != nil {
+		return fmt.Errorf("%s: %w", deed, err)
+	}
+	return nil
+}
+
+// counts compares the ledger with what must be there.
+func (t *trial) counts(mark upstream.Mark, live, issued int) error {
+	if t.lab.Live(mark) != live || t.lab.Issued(mark) != issued {
+		return fmt.Errorf("%d objects live and %d were ever issued, want %d and %d", t.lab.Live(mark), t.lab.Issued(mark), live, issued)
+	}
+	return nil
+}
+
+// classified checks that an error is an *Error of a known class, one of want if any
+// are given.
+func classified(err error, want ...upstream.ErrorClass) error {
+	if err == nil {
+		return fmt.Errorf("succeeded, want an error of %v", want)
+	}
+	own, ok := errors.AsType[*upstream.Error](err)
+	if !ok {
+		return fmt.Errorf("%T is no *upstream.Error: %w", err, err)
+	}
+	known := want
+	if len(known) == 0 {
+		known = []upstream.ErrorClass{
+			upstream.Retryable, upstream.Throttled, upstream.LoginFailed, upstream.Forbidden, upstream.InvalidSpec, upstream.Conflict,
+			upstream.NotFound, upstream.Pending, upstream.AwaitingUpstreamApproval, upstream.Rejected, upstream.QuotaExceeded, upstream.OutcomeUnknown,
+		}
+	}
+	for _, class := range known {
+		if own.Class == class {
+			if strings.TrimSpace(own.Message) == "" {
+				return fmt.Errorf("%s without a message", own.Class)
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("got %w, want one of %v", err, known)
+}
