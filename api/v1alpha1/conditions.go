@@ -104,9 +104,9 @@ const (
 	// ReasonUpstreamUnreachable: the upstream does not answer or answers with an
 	// error that proves nothing.
 	ReasonUpstreamUnreachable = "UpstreamUnreachable"
-	// ReasonQuotaExceeded: the namespace's ResourceQuota has no room for the two
-	// spare Secrets that a credential needs.
-	ReasonQuotaExceeded = "QuotaExceeded"
+	// ReasonSecretRefused: the API server refuses a Secret that is needed: the
+	// namespace's quota is full, or an admission policy says no.
+	ReasonSecretRefused = "SecretRefused"
 	// ReasonPublishedRefused: the upstream refuses the credential that the Secret
 	// holds: somebody revoked or changed it there. A successor is made at once.
 	ReasonPublishedRefused = "PublishedRefused"

@@ -38,7 +38,7 @@ type RotationPolicy struct {
 // smaller one whatever the calendar says.
 //
 // +kubebuilder:validation:XValidation:rule="self.rotateAfter == 'Unlimited' || has(self.overlap)",message="overlap is required: it says how long the old credential stays valid after the new one is published"
-// +kubebuilder:validation:XValidation:rule="!has(self.overlap) || self.rotateAfter == 'Unlimited' || self.overlap == 'Unlimited' || self.overlap.findAll('[0-9]+ ?(y|mo|w|d|h|min|m|s)').map(t, int(t.find('[0-9]+')) * (t.endsWith('y') ? 31622400 : t.endsWith('mo') ? 2678400 : t.endsWith('w') ? 604800 : t.endsWith('d') ? 86400 : t.endsWith('h') ? 3600 : t.endsWith('s') ? 1 : t.endsWith('m') && !self.overlap.endsWith(t) ? 2678400 : 60)).sum() < self.rotateAfter.findAll('[0-9]+ ?(y|mo|w|d|h|min|m|s)').map(t, int(t.find('[0-9]+')) * (t.endsWith('y') ? 31536000 : t.endsWith('mo') ? 2419200 : t.endsWith('w') ? 604800 : t.endsWith('d') ? 86400 : t.endsWith('h') ? 3600 : t.endsWith('s') ? 1 : t.endsWith('m') && !self.rotateAfter.endsWith(t) ? 2419200 : 60)).sum()",message="overlap must be smaller than rotateAfter"
+// +kubebuilder:validation:XValidation:rule="!has(self.overlap) || self.rotateAfter == 'Unlimited' || self.overlap == 'Unlimited' || [self.rotateAfter.findAll('[0-9]{1,9}y').map(t, int(t.find('[0-9]+')) * 31536000).sum() + self.rotateAfter.findAll('[0-9]{1,9}(mo|m *[0-9]+(w|d|h|min))').map(t, int(t.find('[0-9]+')) * 2419200).sum() + self.rotateAfter.findAll('[0-9]{1,9}(w|d|h|min|s)').map(t, int(t.find('[0-9]+')) * (t.endsWith('w') ? 604800 : t.endsWith('d') ? 86400 : t.endsWith('h') ? 3600 : t.endsWith('s') ? 1 : 60)).sum() + self.rotateAfter.findAll('[wdh] *[0-9]{1,9}m( *[0-9]+s)?$').map(t, int(t.find('[0-9]+')) * 60).sum()].all(after, after == 0 || self.overlap.findAll('[0-9]{1,9}y').map(t, int(t.find('[0-9]+')) * 31622400).sum() + self.overlap.findAll('[0-9]{1,9}(mo|m *[0-9]+(w|d|h|min))').map(t, int(t.find('[0-9]+')) * 2678400).sum() + self.overlap.findAll('[0-9]{1,9}(w|d|h|min|s)').map(t, int(t.find('[0-9]+')) * (t.endsWith('w') ? 604800 : t.endsWith('d') ? 86400 : t.endsWith('h') ? 3600 : t.endsWith('s') ? 1 : 60)).sum() + self.overlap.findAll('[wdh] *[0-9]{1,9}m( *[0-9]+s)?$').map(t, int(t.find('[0-9]+')) * 60).sum() < after)",message="overlap must be smaller than rotateAfter"
 type RotationPolicySpec struct {
 	// Selector chooses the credentials of this namespace, by their labels, that the
 	// policy applies to unless they name one by policyRef. Absent selects none, {}
@@ -88,8 +88,8 @@ type Window struct {
 	//
 	// +required
 	// +kubebuilder:validation:MinLength=9
-	// +kubebuilder:validation:MaxLength=100
-	// +kubebuilder:validation:Pattern=`^\s*[0-9*/,\-?]+(\s+[0-9*/,\-?LW#]+)(\s+[0-9*/,\-?LW]+)(\s+[0-9A-Za-z*/,\-?]+)(\s+[0-9A-Za-z*/,\-?#L]+)\s*$`
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[0-9A-Za-z*?/,-]+( +[0-9A-Za-z*?/,-]+){4}$`
 	Schedule string `json:"schedule"`
 
 	// Duration is how long it stays open, from 1m to 168h. Example: "4h".
@@ -107,7 +107,7 @@ type Window struct {
 	// +kubebuilder:default=UTC
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self != 'Local' && timestamp('2024-01-01T00:00:00Z').getHours(self) >= 0",message="timeZone must be a name of the IANA time zone database, for example Europe/Berlin"
+	// +kubebuilder:validation:XValidation:rule="self != 'Local' && !self.matches('[0-9]:') && timestamp('2024-01-01T00:00:00Z').getHours(self) >= 0",message="timeZone must be a name of the IANA time zone database, for example Europe/Berlin"
 	TimeZone string `json:"timeZone,omitempty"`
 }
 

@@ -10,9 +10,10 @@ package v1alpha1
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=64
-// +kubebuilder:validation:Pattern=`^(Unlimited|([0-9]{1,6} ?(y|mo|w|d|h|min|m|s) ?)+)$`
-// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]+ ?y ?)?[0-9]+ ?m ?$')",message="a bare m is ambiguous here: write mo for months or min for minutes"
+// +kubebuilder:validation:XValidation:rule=`self.matches(r'^\b(Unlimited|(\d{1,9}y *)?((\d{1,9}mo *)?(\d{1,9}min *)?|\d{1,9}m *\d{1,9}min *|(\d{1,9}mo? *)?(\d{1,9}w *(\d{1,9}d *)?(\d{1,9}h *)?|\d{1,9}d *(\d{1,9}h *)?|\d{1,9}h *)(\d{1,9}m(in)? *)?)(\d{1,9}s)?)\b$')`,message="write whole numbers with the units y mo w d h min s, largest first, such as 90d or 1y 4w 3d 5h 30m, or Unlimited for never"
+// +kubebuilder:validation:XValidation:rule="!self.matches('^([0-9]+y *)?[0-9]+m( *[0-9]+s)?$')",message="a bare m is ambiguous here: write mo for months or min for minutes"
 // +kubebuilder:validation:XValidation:rule="self.matches('[1-9]') || self == 'Unlimited'",message="an interval of zero is refused"
+// +kubebuilder:validation:XValidation:rule="self.findAll('[0-9]{1,9}y').map(t, int(t.find('[0-9]+')) * 31622400).sum() + self.findAll('[0-9]{1,9}(mo|m *[0-9]+(w|d|h|min))').map(t, int(t.find('[0-9]+')) * 2678400).sum() + self.findAll('[0-9]{1,9}(w|d|h|min|s)').map(t, int(t.find('[0-9]+')) * (t.endsWith('w') ? 604800 : t.endsWith('d') ? 86400 : t.endsWith('h') ? 3600 : t.endsWith('s') ? 1 : 60)).sum() + self.findAll('[wdh] *[0-9]{1,9}m( *[0-9]+s)?$').map(t, int(t.find('[0-9]+')) * 60).sum() <= 3162240000",message="longer than a hundred years: write Unlimited for never"
 type Interval string
 
 // SecretReference names a Secret of the same namespace. There is no namespace
