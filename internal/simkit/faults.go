@@ -184,6 +184,8 @@ type held struct {
 
 // Faults are the faults that wait and the calls that they hold.
 type Faults struct {
+	operations []string // empty: unknown
+
 	mu     sync.Mutex
 	serial int
 	faults []*Fault
@@ -191,8 +193,9 @@ type Faults struct {
 	closed bool
 }
 
-// NewFaults gives a set of none.
-func NewFaults() *Faults { return &Faults{} }
+// NewFaults gives a set of none. If the simulator's operations are named, a fault
+// for any other is refused.
+func NewFaults(operations ...string) *Faults { return &Faults{operations: operations} }
 
 // Add sets a fault and returns its id. Faults strike in the order of their adding;
 // a delay or a hold leaves the call to the next one that matches.
@@ -200,6 +203,10 @@ func (f *Faults) Add(fault Fault) (string, error) {
 	fault, err := fault.check()
 	if err != nil {
 		return "", err
+	}
+	known := func(operation string) bool { return matches(fault.Operation, operation) }
+	if len(f.operations) > 0 && !slices.ContainsFunc(f.operations, known) {
+		return "", fmt.Errorf("no operation matches %q; there are %v", fault.Operation, f.operations)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

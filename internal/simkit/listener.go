@@ -8,6 +8,7 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -15,7 +16,7 @@ import (
 type Listener struct {
 	server *http.Server
 	base   string
-	done   chan error
+	close  func() error
 }
 
 // Listen serves the handler on the address ("127.0.0.1:0" picks a port), with TLS
@@ -30,7 +31,6 @@ func Listen(address string, certificate *tls.Certificate, handler http.Handler) 
 	}
 	l := &Listener{
 		base: "http://" + socket.Addr().String(),
-		done: make(chan error, 1),
 		server: &http.Server{
 			Handler:           handler,
 			ReadHeaderTimeout: 30 * time.Second,
@@ -45,7 +45,15 @@ func Listen(address string, certificate *tls.Certificate, handler http.Handler) 
 			MinVersion:   tls.VersionTLS12,
 		})
 	}
-	go func() { l.done <- l.server.Serve(socket) }()
+	served := make(chan error, 1)
+	go func() { served <- l.server.Serve(socket) }()
+	l.close = sync.OnceValue(func() error {
+		err := l.server.Close()
+		if end := <-served; !errors.Is(end, http.ErrServerClosed) {
+			err = errors.Join(err, end)
+		}
+		return err
+	})
 	return l, nil
 }
 
@@ -66,10 +74,5 @@ func ListenLoopback(address string, handler http.Handler) (*Listener, error) {
 func (l *Listener) URL() string { return l.base }
 
 // Close cuts every connection and waits until the server has stopped accepting.
-func (l *Listener) Close() error {
-	err := l.server.Close()
-	if served := <-l.done; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	return err
-}
+// Further calls do nothing.
+func (l *Listener) Close() error { return l.close() }

@@ -233,6 +233,7 @@ func TestFaultsChooseTheirCalls(t *testing.T) {
 func TestAFaultThatCouldNeverStrikeIsRefused(t *testing.T) {
 	for name, fault := range map[string]Fault{
 		"no operation":                       {Action: Cut},
+		"an operation that does not exist":   {Operation: "thing.mak", Action: Cut},
 		"no action":                          {Operation: "*"},
 		"an unknown action":                  {Operation: "*", Action: "explode"},
 		"an unknown point":                   {Operation: "*", Action: Cut, Point: "between"},
@@ -245,7 +246,7 @@ func TestAFaultThatCouldNeverStrikeIsRefused(t *testing.T) {
 		"an unknown form of Retry-After":     {Operation: "*", Action: ThrottleCall, RetryAfterForm: "soon"},
 		"an unknown fate":                    {Operation: "*", Action: Hold, IfClientGone: "weep"},
 	} {
-		if id, err := NewFaults().Add(fault); err == nil {
+		if id, err := NewFaults("thing.make").Add(fault); err == nil {
 			t.Errorf("%s was accepted as %s", name, id)
 		}
 	}

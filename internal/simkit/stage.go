@@ -84,8 +84,9 @@ type Stage struct {
 	Error func(status int, message string) Answer
 }
 
-// NewStage sets an empty one. Without an error form, plain JSON is used.
-func NewStage(clock Clock, form func(status int, message string) Answer) *Stage {
+// NewStage sets an empty one. Without an error form, plain JSON is used; the
+// operations are those of NewFaults.
+func NewStage(clock Clock, form func(status int, message string) Answer, operations ...string) *Stage {
 	if form == nil {
 		form = func(status int, message string) Answer {
 			return JSON(status, map[string]any{"status": status, "message": message})
@@ -93,7 +94,7 @@ func NewStage(clock Clock, form func(status int, message string) Answer) *Stage 
 	}
 	events := NewEvents(clock)
 	return &Stage{
-		Clock: clock, Faults: NewFaults(), Events: events,
+		Clock: clock, Faults: NewFaults(operations...), Events: events,
 		Ledger: NewLedger(clock, events), Calls: NewCalls(), Error: form,
 	}
 }
