@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/yaml"
@@ -42,6 +43,10 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	if err := awaitPolicies(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "wait for the admission policies:", err)
+		return 1
+	}
 	code := m.Run()
 	if err := plane.Stop(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -50,12 +55,55 @@ func run(m *testing.M) int {
 	return code
 }
 
+// The marker is a policy that is made after the shipped ones. The API server learns of
+// policies in the order in which they are made, so when this one refuses, all do.
+const (
+	marker = `{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {name: marker}, spec: {
+		matchConstraints: {resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [configmaps]}]},
+		matchConditions: [{name: marker, expression: "object.metadata.name == 'marker'"}],
+		validations: [{expression: "false"}]}}`
+	markerBinding = `{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicyBinding, metadata: {name: marker},
+		spec: {policyName: marker, validationActions: [Deny]}}`
+	marked = `{apiVersion: v1, kind: ConfigMap, metadata: {name: marker}}`
+)
+
+// awaitPolicies waits until the policies are in force, about a second after they were
+// applied.
+func awaitPolicies(ctx context.Context) error {
+	client, err := dynamic.NewForConfig(plane.Config())
+	if err != nil {
+		return err
+	}
+	group := schema.GroupVersion{Group: "admissionregistration.k8s.io", Version: "v1"}
+	for _, o := range []struct{ resource, manifest string }{
+		{"validatingadmissionpolicies", marker}, {"validatingadmissionpolicybindings", markerBinding},
+	} {
+		content := map[string]any{}
+		if err := yaml.UnmarshalStrict([]byte(o.manifest), &content); err != nil {
+			return err
+		}
+		if _, err := client.Resource(group.WithResource(o.resource)).Create(ctx, &unstructured.Unstructured{Object: content}, metav1.CreateOptions{}); err != nil {
+			return err
+		}
+	}
+	content := map[string]any{}
+	if err := yaml.UnmarshalStrict([]byte(marked), &content); err != nil {
+		return err
+	}
+	return wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		_, err := client.Resource(configMaps).Namespace("default").
+			Create(ctx, &unstructured.Unstructured{Object: content}, metav1.CreateOptions{DryRun: dryRun})
+		return apierrors.IsInvalid(err), nil
+	})
+}
+
 // The resources of the tests.
 var (
 	credentials = v1alpha1.GroupVersion.WithResource("apiclientcredentials")
 	issuers     = v1alpha1.GroupVersion.WithResource("credentialissuers")
 	policies    = v1alpha1.GroupVersion.WithResource("rotationpolicies")
 	secrets     = schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
+	configMaps  = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	namespaces  = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}
 )
 
