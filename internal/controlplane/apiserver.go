@@ -58,6 +58,9 @@ func (c *ControlPlane) configureAPIServer(server *envtest.APIServer, o Options) 
 	// kubernetes Service, which may not name a loopback address.
 	args.Set("advertise-address", "127.0.0.1")
 	args.Set("endpoint-reconciler-type", "none")
+	// Left alone, the API server waits a minute for clients to end their watches, which
+	// no client does. This ends them first.
+	args.Set("shutdown-watch-termination-grace-period", "2s")
 	if o.ControllerManager {
 		// envtest turns ServiceAccount admission off for want of a controller manager.
 		args.Disable("disable-admission-plugins")

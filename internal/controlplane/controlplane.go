@@ -17,7 +17,7 @@ import (
 const (
 	// startTimeout is for each process: about three seconds are usual, but a machine
 	// that compiles at the same time takes many times as long.
-	startTimeout = 90 * time.Second
+	startTimeout = 60 * time.Second
 	// stopTimeout is for each process, before it is killed.
 	stopTimeout = 30 * time.Second
 )
@@ -74,9 +74,12 @@ type ControlPlane struct {
 }
 
 // Start starts a control plane on 127.0.0.1 and returns when it is ready for use; ctx
-// bounds the start, not the life of what was started. On an error nothing is left
-// running. The children die with the calling process even if it is killed (on Linux).
+// bounds the start (etcd and the API server within a minute each, whatever it says), not
+// the life of what was started. On an error nothing is left running. The children die with the calling process even if it is killed (on Linux).
 func Start(ctx context.Context, o Options) (*ControlPlane, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	assets, err := Assets(ctx)
 	if err != nil {
 		return nil, err

@@ -50,6 +50,17 @@ func TestNothingOutlivesAKilledParent(t *testing.T) {
 	})
 }
 
+func TestAFailedStartLeavesNothingBehind(t *testing.T) {
+	dir := t.TempDir()
+	_, err := Start(t.Context(), Options{CRDPaths: []string{filepath.Join(dir, "nowhere")}, DataDir: dir})
+	if err == nil || !strings.Contains(err.Error(), "nowhere") {
+		t.Errorf("the error must name the path: %v", err)
+	}
+	if left := processesOf(t, dir); len(left) > 0 {
+		t.Errorf("still running: %q", left)
+	}
+}
+
 // TestAbandonedFoldersAreRemoved plays an owner that died and one that lives.
 func TestAbandonedFoldersAreRemoved(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())

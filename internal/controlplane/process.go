@@ -16,9 +16,8 @@ var errExited = errors.New("exited unexpectedly")
 // process is a child that runs until it is stopped.
 type process struct {
 	command *exec.Cmd
-	// gone is closed when the child has ended; ending is then its exit status.
-	gone   chan struct{}
-	ending error
+	// gone is closed when the child has ended, or never began.
+	gone chan struct{}
 }
 
 func newProcess(path string, args []string, log *os.File) *process {
@@ -36,7 +35,7 @@ func (p *process) start() error {
 		return err
 	}
 	go func() {
-		p.ending = p.command.Wait()
+		_ = p.command.Wait() // its error is in ProcessState too
 		close(p.gone)
 	}()
 	return nil
@@ -46,7 +45,7 @@ func (p *process) start() error {
 func (p *process) exited() error {
 	select {
 	case <-p.gone:
-		return fmt.Errorf("%s %w: %v", filepath.Base(p.command.Path), errExited, p.ending)
+		return fmt.Errorf("%s %w: %s", filepath.Base(p.command.Path), errExited, p.command.ProcessState)
 	default:
 		return nil
 	}
