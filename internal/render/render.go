@@ -172,6 +172,9 @@ func (t *Template) Render(m material.Material) (map[string][]byte, error) {
 // template without clientSecret cannot tell apart two versions that share an id.
 func (t *Template) Fields() []string { return slices.Clone(t.fields) }
 
+// Keys returns the keys of the Secret that the template renders, sorted.
+func (t *Template) Keys() []string { return slices.Clone(t.keys) }
+
 // Hash identifies what is rendered: 16 hex digits that are equal for equal
 // templates, whether they come from a preset or not. It tells an edit of the
 // template from an edit of the Secret.

@@ -79,7 +79,7 @@ func retainCurrent(s *situation) *Step {
 func letGo(s *situation) *Step {
 	left := 0
 	for i := range s.Versions {
-		if v := &s.Versions[i]; v.Terminating || v.Held {
+		if s.Versions[i].Held {
 			left++
 		}
 	}

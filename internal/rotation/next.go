@@ -279,7 +279,11 @@ func carryOn(s *situation) *Step {
 		return s.fail(v, v.Condemned)
 	}
 	if v.Answered && (v.Accepted || !s.caps.Verifies) {
-		if !s.claimed(v) {
+		switch {
+		case s.now.Before(v.NotBefore):
+			s.note(v.Trouble, nil, v.NotBefore)
+			return nil
+		case !s.claimed(v):
 			return &Step{Action: Claim, Version: v.Number}
 		}
 		return &Step{Action: Publish, Version: v.Number, Needs: FactTarget | FactCredential}

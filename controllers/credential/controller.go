@@ -1,0 +1,181 @@
+// Package credential carries out what internal/rotation decides for one
+// APIClientCredential. The one idea: gather, decide, act, project. Nothing in this
+// package chooses; every act makes one durable effect and is followed by a new
+// decision.
+package credential
+
+import (
+	"context"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/journal"
+	"github.com/claviger-dev/claviger/internal/rotation"
+	"github.com/claviger-dev/claviger/internal/upstream"
+)
+
+const (
+	// maxSteps bounds one pass. A pass that needs more yields to other credentials
+	// and goes on at once.
+	maxSteps = 40
+	// again is the pause after a lost race: the cache has then seen the winner.
+	again = 200 * time.Millisecond
+	// busyRetry is the pause when the issuer's share of workers is taken.
+	busyRetry = time.Second
+)
+
+// Issuers tells what the credentials need to know of the accounts.
+type Issuers interface {
+	// Account returns a snapshot of the issuer's account.
+	Account(issuer *v1alpha1.CredentialIssuer) Account
+	// EnsureInUse puts the in-use finalizers on the issuer and its login Secret.
+	EnsureInUse(ctx context.Context, issuer *v1alpha1.CredentialIssuer) error
+}
+
+// Account is a snapshot of an issuer's account.
+type Account struct {
+	// Upstream is nil while Problem is set.
+	Upstream upstream.Upstream
+	Problem  *rotation.Problem
+	// Realm begins every container of the account.
+	Realm string
+	// VerdictDone and Doubts come from the pass over the whole issuer.
+	VerdictDone bool
+	Doubts      map[upstream.Mark]string
+	// SlotLimit is how many routine rotations may run at once.
+	SlotLimit int
+	// TryAcquire takes a share of the workers for a call, or says that the issuer has
+	// its share already.
+	TryAcquire func() (release func(), ok bool)
+}
+
+// Guard tells whether the admission policies protect the journal of a namespace.
+type Guard interface {
+	InForce(ctx context.Context, namespace string) (ok bool, message string)
+}
+
+// Clock is the API server's time as this process knows it.
+type Clock interface {
+	Now() time.Time
+	Steady() bool
+}
+
+// Options are the operator's settings.
+type Options struct {
+	// ClusterID is recorded in every version.
+	ClusterID string
+	// Holder names this process in claims.
+	Holder string
+	// ObserveOnly writes nothing upstream and begins nothing.
+	ObserveOnly bool
+	// OrphanAge is how long the journal of a vanished credential is kept.
+	OrphanAge time.Duration
+}
+
+// Reconciler carries out the steps of one credential at a time.
+type Reconciler struct {
+	// Client reads from the cache and writes.
+	Client client.Client
+	// Live reads past the cache.
+	Live    client.Reader
+	Store   journal.Store
+	Issuers Issuers
+	Guard   Guard
+	Clock   Clock
+	Events  events.EventRecorder
+	Metrics Metrics
+	Options Options
+
+	memory *memory
+	slots  *slots
+}
+
+// Metrics counts what was done.
+type Metrics interface {
+	Rotated(upstreamMember, result string)
+}
+
+// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=apiclientcredentials,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=apiclientcredentials/status,verbs=update;patch
+// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=apiclientcredentials/journal,verbs=update
+// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=credentialissuers;rotationpolicies,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconcile moves one credential as far as it will go and says when to look again.
+func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (reconcile.Result, error) {
+	s, err := r.gather(ctx, request.NamespacedName)
+	if err != nil || s == nil {
+		return reconcile.Result{}, err
+	}
+	for range maxSteps {
+		now := r.Clock.Now()
+		step := rotation.Next(s.observe(now), s.policy, s.capabilities, now)
+		switch step.Action {
+		case rotation.Wait:
+			return r.project(ctx, s, step, now)
+		case rotation.Look:
+			err = r.look(ctx, s, step)
+		default:
+			log.FromContext(ctx).V(1).Info("step", "action", step.Action, "version", step.Version, "cause", step.Cause)
+			err = r.act(ctx, s, step)
+		}
+		if err != nil {
+			return giveWay(err)
+		}
+	}
+	return reconcile.Result{RequeueAfter: again}, nil
+}
+
+// giveWay turns a lost race into another look: somebody else was first, and the
+// next pass gathers what he did.
+func giveWay(err error) (reconcile.Result, error) {
+	switch {
+	case errorsIsBusy(err):
+		return reconcile.Result{RequeueAfter: busyRetry}, nil
+	case apierrors.IsConflict(err), apierrors.IsAlreadyExists(err), apierrors.IsNotFound(err):
+		return reconcile.Result{RequeueAfter: again}, nil
+	}
+	return reconcile.Result{}, err
+}
+
+// act carries out one step.
+func (r *Reconciler) act(ctx context.Context, s *scope, step rotation.Step) error {
+	switch step.Action {
+	case rotation.AddFinalizer, rotation.RemoveFinalizer:
+		return r.setFinalizer(ctx, s, step.Action == rotation.AddFinalizer)
+	case rotation.HoldIssuer:
+		return r.Issuers.EnsureInUse(ctx, s.issuer)
+	case rotation.CreateIntent:
+		return r.createIntent(ctx, s, step)
+	case rotation.Claim:
+		return r.claim(ctx, s, step)
+	case rotation.Issue:
+		return r.issue(ctx, s, step)
+	case rotation.Verify:
+		return r.verify(ctx, s, step)
+	case rotation.NoteRefusal, rotation.Fail, rotation.NotePublished, rotation.NoteRevoked, rotation.MarkRepublish:
+		return r.note(ctx, s, step)
+	case rotation.Publish:
+		return r.publish(ctx, s, step)
+	case rotation.Retire:
+		return r.retire(ctx, s, step)
+	case rotation.Revoke:
+		return r.revoke(ctx, s, step)
+	case rotation.Release, rotation.Abandon, rotation.Retain:
+		return r.release(ctx, s, step)
+	case rotation.RetainTarget, rotation.DeleteTarget:
+		return r.endTarget(ctx, s, step)
+	}
+	return nil
+}
+
+// key is shorthand for the namespaced name of an object.
+func key(o client.Object) types.NamespacedName { return client.ObjectKeyFromObject(o) }

@@ -1,0 +1,427 @@
+package credential
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/controllers/policy"
+	"github.com/claviger-dev/claviger/internal/journal"
+	"github.com/claviger-dev/claviger/internal/render"
+	"github.com/claviger-dev/claviger/internal/rotation"
+	"github.com/claviger-dev/claviger/internal/upstream"
+)
+
+// IndexCredential is the cache's index of our Secrets by "namespace/name" of the
+// credential that they record, so that a journal is found even when its credential
+// is gone.
+const IndexCredential = "credential"
+
+// gather reads everything from the cache: enough to see that there is nothing to
+// do. It returns nil if there is nothing to look after.
+func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*scope, error) {
+	s := &scope{
+		key: name, memory: r.memory, slots: r.slots, holder: r.Options.Holder, clusterID: r.Options.ClusterID,
+		observeOnly: r.Options.ObserveOnly, orphanAge: r.Options.OrphanAge, clockSteady: r.Clock.Steady(),
+		strange: map[int64]*rotation.Problem{}, marked: map[int64]bool{},
+	}
+	credential := &v1alpha1.APIClientCredential{}
+	switch err := r.Client.Get(ctx, name, credential); {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return nil, err
+	default:
+		s.credential, s.uid = credential, credential.UID
+		r.memory.found(name)
+	}
+	secrets, err := r.cachedSecrets(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	s.adoptJournal(secrets)
+	if s.credential == nil {
+		if len(s.versions) == 0 {
+			r.memory.found(name)
+			return nil, nil
+		}
+		s.goneSince = r.memory.firstMissed(name, r.Clock.Now())
+	}
+	if err := r.gatherIssuer(ctx, s); err != nil {
+		return nil, err
+	}
+	return s, r.gatherSpec(ctx, s)
+}
+
+// cachedSecrets lists the metadata of the versions and the target that record the
+// credential.
+func (r *Reconciler) cachedSecrets(ctx context.Context, name types.NamespacedName) ([]metav1.PartialObjectMetadata, error) {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	err := r.Client.List(ctx, list, client.InNamespace(name.Namespace), client.MatchingFields{IndexCredential: name.String()})
+	return list.Items, err
+}
+
+// adoptJournal sorts out which Secrets are this credential's. Without a credential
+// the newest incarnation's are.
+func (s *scope) adoptJournal(secrets []metav1.PartialObjectMetadata) {
+	var all []journal.Version
+	problems := map[types.UID]*rotation.Problem{}
+	for i := range secrets {
+		labels := secrets[i].GetLabels()
+		switch labels[journal.LabelRole] {
+		case journal.RoleVersion:
+			v, err := journal.Parse(&secrets[i])
+			problems[v.UID] = unreadable(err)
+			all = append(all, v)
+		case journal.RoleTarget:
+			if s.credential != nil && secrets[i].Name == s.credential.Spec.Secret.Name {
+				s.target = journal.ReadTarget(&secrets[i])
+			}
+		}
+	}
+	if s.credential == nil {
+		for _, v := range all {
+			if v.Held || v.Terminating {
+				s.uid = v.CredentialUID
+			}
+		}
+	}
+	for _, v := range all {
+		if v.CredentialUID != s.uid || !v.Held && (v.Terminating || v.RetainedFrom != "") {
+			continue // another incarnation's, or let go already
+		}
+		s.versions = append(s.versions, v)
+		if p := problems[v.UID]; p != nil {
+			s.strange[v.Number] = p
+		} else if v.ClusterID != s.clusterID {
+			s.strange[v.Number] = &rotation.Problem{
+				Reason: v1alpha1.ReasonClusterMoved, Stalled: true,
+				Message: fmt.Sprintf("version %d was written by cluster %s, this is %s: nothing is written upstream from here; "+
+					"see docs/backup-restore.md", v.Number, v.ClusterID, s.clusterID),
+			}
+		}
+	}
+	slices.SortFunc(s.versions, func(a, b journal.Version) int { return int(a.Number - b.Number) })
+}
+
+func unreadable(err error) *rotation.Problem {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, journal.ErrTooNew):
+		return &rotation.Problem{Reason: v1alpha1.ReasonJournalTooNew, Stalled: true, Message: err.Error() + "; run the newer operator"}
+	}
+	return &rotation.Problem{Reason: v1alpha1.ReasonJournalUnreadable, Stalled: true, Message: err.Error()}
+}
+
+// gatherIssuer finds the issuer that the credential names, or the one that a left
+// journal records.
+func (r *Reconciler) gatherIssuer(ctx context.Context, s *scope) error {
+	name := ""
+	if s.credential != nil {
+		name = s.credential.Spec.IssuerRef.Name
+		s.member, s.parameters = parameters(&s.credential.Spec)
+	} else {
+		name = s.versions[len(s.versions)-1].Issuer.Name
+	}
+	issuer := &v1alpha1.CredentialIssuer{}
+	switch err := r.Client.Get(ctx, types.NamespacedName{Namespace: s.key.Namespace, Name: name}, issuer); {
+	case apierrors.IsNotFound(err):
+		s.account.Problem = &rotation.Problem{
+			Reason: v1alpha1.ReasonIssuerNotFound, Stalled: true,
+			Message: fmt.Sprintf("CredentialIssuer %q does not exist in namespace %s", name, s.key.Namespace),
+		}
+		return nil
+	case err != nil:
+		return err
+	}
+	s.setIssuer(issuer, r.Issuers.Account(issuer))
+	return nil
+}
+
+func (s *scope) setIssuer(issuer *v1alpha1.CredentialIssuer, account Account) {
+	s.issuer, s.account = issuer, account
+	if s.credential != nil {
+		if member, _ := issuer.Spec.Upstream(); member != s.member {
+			s.specProblem = &rotation.Problem{
+				Reason: v1alpha1.ReasonIssuerMismatch, Stalled: true,
+				Message: fmt.Sprintf("issuer %s is an account on %s and the credential asks for %s", issuer.Name, member, s.member),
+			}
+		}
+	}
+	if account.Upstream == nil {
+		return
+	}
+	c := account.Upstream.Capabilities()
+	_, verifies := account.Upstream.(upstream.Verifier)
+	s.capabilities = rotation.Capabilities{
+		RepeatHarmless: c.UniqueNames && (c.Class == upstream.WriteAhead || c.Class == upstream.Readable),
+		Verifies:       verifies, Overlap: c.Overlap, MaxLive: c.MaxLive, Settle: c.Settle,
+	}
+	for i := range s.versions {
+		v := &s.versions[i]
+		if v.Container != account.Realm && !strings.HasPrefix(v.Container, account.Realm+"/") && s.strange[v.Number] == nil {
+			s.strange[v.Number] = &rotation.Problem{
+				Reason: v1alpha1.ReasonIssuerMoved, Stalled: true,
+				Message: fmt.Sprintf("version %d was made in %s and the issuer is now an account on %s: nothing is concluded or revoked there",
+					v.Number, v.Container, account.Realm),
+			}
+		}
+		r := s.memory.version(v.UID)
+		if doubt := account.Doubts[v.Mark]; doubt != r.seenDoubt {
+			// Each word of the verdict is looked into once.
+			s.memory.remember(v.UID, func(r *recollection) { r.seenDoubt, r.doubt = doubt, doubt })
+		}
+	}
+}
+
+// parameters returns the one-of member's name and its JSON for the adapter.
+func parameters(spec *v1alpha1.APIClientCredentialSpec) (string, []byte) {
+	member, value := spec.Upstream()
+	// The API's own types always marshal.
+	data, _ := json.Marshal(value)
+	return member, data
+}
+
+// gatherSpec compiles what the person wrote: template, policy, requests.
+func (r *Reconciler) gatherSpec(ctx context.Context, s *scope) error {
+	s.policy = defaultPolicy(s.verifyTimeout())
+	if s.credential == nil {
+		return nil
+	}
+	template, err := render.Compile(templateSpec(s.credential.Spec.Secret.Template))
+	if err == nil {
+		s.template = template
+		err = fits(s.credential.Spec.Secret.Type, template)
+	}
+	if err != nil && s.specProblem == nil {
+		s.specProblem = &rotation.Problem{Reason: v1alpha1.ReasonInvalidTemplate, Stalled: true, Message: "spec.secret.template: " + err.Error()}
+	}
+	policies := &v1alpha1.RotationPolicyList{}
+	if err := r.Client.List(ctx, policies, client.InNamespace(s.key.Namespace)); err != nil {
+		return err
+	}
+	s.resolvePolicy(policies.Items)
+	return nil
+}
+
+// fits refuses a template whose keys the API server would refuse for the type.
+func fits(t corev1.SecretType, template *render.Template) error {
+	if t != corev1.SecretTypeBasicAuth {
+		return nil
+	}
+	for _, key := range template.Keys() {
+		if key == corev1.BasicAuthUsernameKey || key == corev1.BasicAuthPasswordKey {
+			return nil
+		}
+	}
+	return fmt.Errorf("a Secret of type %s needs the key username or password; the preset BasicAuth has both", t)
+}
+
+func templateSpec(t *v1alpha1.SecretTemplate) render.Spec {
+	if t == nil {
+		return render.Spec{}
+	}
+	return render.Spec{Preset: t.Preset, Data: t.Data}
+}
+
+func (s *scope) verifyTimeout() time.Duration {
+	if s.account.Upstream != nil {
+		return s.account.Upstream.Capabilities().VerifyTimeout
+	}
+	return 10 * time.Minute
+}
+
+func defaultPolicy(verify time.Duration) rotation.Policy {
+	p := policy.Default()
+	return rotation.Policy{RotateAfter: p.RotateAfter, Overlap: p.Overlap, VerifyTimeout: verify}
+}
+
+func (s *scope) resolvePolicy(policies []v1alpha1.RotationPolicy) {
+	resolution := policy.Resolve(s.credential, policies)
+	s.policyName, s.ambiguous = "none", strings.Join(resolution.Ambiguous, ", ")
+	switch {
+	case resolution.Missing != "":
+		s.policy.Problem = &rotation.Problem{
+			Reason: v1alpha1.ReasonPolicyNotFound, Stalled: true,
+			Message: fmt.Sprintf("RotationPolicy %q does not exist in namespace %s: nothing is issued or renewed by routine until it does", resolution.Missing, s.key.Namespace),
+		}
+	case resolution.Policy != nil:
+		s.policyName = "RotationPolicy/" + resolution.Policy.Name
+		preferences, err := policy.Compile(resolution.Policy.Spec)
+		if err != nil {
+			s.policy.Problem = &rotation.Problem{
+				Reason: v1alpha1.ReasonPolicyNotAccepted, Stalled: true,
+				Message: fmt.Sprintf("RotationPolicy %q is not accepted: %s", resolution.Policy.Name, err),
+			}
+			return
+		}
+		s.policy.RotateAfter, s.policy.Overlap, s.policy.Windows = preferences.RotateAfter, preferences.Overlap, preferences.Windows
+		if preferences.VerifyTimeout > 0 {
+			s.policy.VerifyTimeout = preferences.VerifyTimeout
+		}
+	}
+}
+
+// requestedAt reads the request annotation.
+func requestedAt(c *v1alpha1.APIClientCredential) (time.Time, *rotation.Problem) {
+	text := c.Annotations[v1alpha1.AnnotationRotateRequestedAt]
+	if text == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Time{}, &rotation.Problem{
+			Reason: v1alpha1.ReasonRequestInvalid, Stalled: true,
+			Message: fmt.Sprintf("%s must be a time such as 2026-01-31T12:00:00Z; %.40q is ignored", v1alpha1.AnnotationRotateRequestedAt, text),
+		}
+	}
+	return t, nil
+}
+
+// abandoned reads which versions an administrator lets go.
+func abandoned(c *v1alpha1.APIClientCredential) (all bool, number int64) {
+	text := c.Annotations[v1alpha1.AnnotationAbandonUpstream]
+	if text == "all" {
+		return true, 0
+	}
+	number, _ = strconv.ParseInt(text, 10, 64)
+	return false, number
+}
+
+// look reads live what a step needs before it acts.
+func (r *Reconciler) look(ctx context.Context, s *scope, step rotation.Step) error {
+	for _, fact := range []struct {
+		flag rotation.Facts
+		read func(context.Context, *scope, rotation.Step) error
+	}{
+		{rotation.FactCredential, r.lookAtCredential},
+		{rotation.FactIssuer, r.lookAtIssuer},
+		{rotation.FactTarget, r.lookAtTarget},
+		{rotation.FactGuard, r.lookAtGuard},
+		{rotation.FactContainer, r.countContainer},
+		{rotation.FactJournal, r.listJournal},
+	} {
+		if !step.Needs.Has(fact.flag) {
+			continue
+		}
+		if err := fact.read(ctx, s, step); err != nil {
+			return err
+		}
+		s.fresh |= fact.flag
+	}
+	return nil
+}
+
+func (r *Reconciler) lookAtCredential(ctx context.Context, s *scope, _ rotation.Step) error {
+	live := &v1alpha1.APIClientCredential{}
+	if err := r.Live.Get(ctx, s.key, live); err != nil {
+		return err
+	}
+	if live.UID != s.uid {
+		return apierrors.NewConflict(v1alpha1.GroupVersion.WithResource("apiclientcredentials").GroupResource(), s.key.Name, errors.New("recreated"))
+	}
+	s.credential = live
+	s.member, s.parameters = parameters(&live.Spec)
+	s.specProblem = nil
+	if s.issuer != nil {
+		s.setIssuer(s.issuer, s.account)
+	}
+	return r.gatherSpec(ctx, s)
+}
+
+func (r *Reconciler) lookAtIssuer(ctx context.Context, s *scope, _ rotation.Step) error {
+	live := &v1alpha1.CredentialIssuer{}
+	if err := r.Live.Get(ctx, key(s.issuer), live); err != nil {
+		return err
+	}
+	s.setIssuer(live, r.Issuers.Account(live))
+	return nil
+}
+
+// lookAtTarget reads the target, the version that the step is about, and all others
+// too if somebody wrote into the target: then only bytes tell what it holds.
+func (r *Reconciler) lookAtTarget(ctx context.Context, s *scope, step rotation.Step) error {
+	if s.credential != nil {
+		secret, err := r.Store.Target(ctx, types.NamespacedName{Namespace: s.key.Namespace, Name: s.credential.Spec.Secret.Name})
+		if err != nil {
+			return err
+		}
+		s.secret, s.target = secret, journal.Target{}
+		if secret != nil {
+			s.target = journal.ReadTargetSecret(secret)
+		}
+	}
+	all := s.target.Exists && (s.touched() || !s.hintKnown())
+	for i := range s.versions {
+		v := &s.versions[i]
+		if v.Material != nil || !all && v.Number != step.Version {
+			continue
+		}
+		if err := r.readVersion(ctx, s, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *scope) hintKnown() bool {
+	return slices.ContainsFunc(s.versions, func(v journal.Version) bool { return v.Nonce == s.target.Hint.Nonce })
+}
+
+// readVersion reads one version's material live.
+func (r *Reconciler) readVersion(ctx context.Context, s *scope, v *journal.Version) error {
+	full, err := r.Store.Version(ctx, v.Key, v.UID)
+	if err != nil {
+		return err
+	}
+	*v = full
+	return nil
+}
+
+func (r *Reconciler) lookAtGuard(ctx context.Context, s *scope, _ rotation.Step) error {
+	s.guard.ok, s.guard.message = r.Guard.InForce(ctx, s.key.Namespace)
+	return nil
+}
+
+// countContainer asks the upstream how full the container is. A failure is told
+// like that of the call that it precedes.
+func (r *Reconciler) countContainer(ctx context.Context, s *scope, _ rotation.Step) error {
+	container, err := r.container(ctx, s)
+	if err == nil {
+		var listing upstream.Listing
+		listing, err = s.account.Upstream.List(ctx, upstream.Owner{Container: container})
+		s.live = listing.Total
+	}
+	if err != nil {
+		r.memory.setBack(s.uid, fail(r.memory.credential(s.uid), "the container cannot be read", err, r.Clock.Now()))
+	}
+	return nil
+}
+
+// listJournal makes sure that no version is left that the cache does not show.
+func (r *Reconciler) listJournal(ctx context.Context, s *scope, _ rotation.Step) error {
+	versions, err := r.Store.List(ctx, s.key.Namespace, s.uid)
+	if err != nil {
+		return err
+	}
+	for _, v := range versions {
+		if s.version(v.Number) == nil && v.Held {
+			s.versions = append(s.versions, v)
+		}
+	}
+	slices.SortFunc(s.versions, func(a, b journal.Version) int { return int(a.Number - b.Number) })
+	return nil
+}

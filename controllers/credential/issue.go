@@ -1,0 +1,251 @@
+package credential
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/journal"
+	"github.com/claviger-dev/claviger/internal/material"
+	"github.com/claviger-dev/claviger/internal/rotation"
+	"github.com/claviger-dev/claviger/internal/upstream"
+)
+
+// secretBytes is the length of a client secret before encoding: 256 bits.
+const secretBytes = 32
+
+// errBusy says that the issuer's share of workers is taken. It is not a failure.
+var errBusy = errors.New("the issuer's share of workers is taken")
+
+func errorsIsBusy(err error) bool { return errors.Is(err, errBusy) }
+
+// createIntent makes the version durable here before anything exists upstream.
+func (r *Reconciler) createIntent(ctx context.Context, s *scope, step rotation.Step) error {
+	if step.Routine && !s.slots.tryTake(s.issuer, s.uid, s.account.SlotLimit) {
+		return errBusy
+	}
+	container, err := r.container(ctx, s)
+	if err != nil {
+		r.memory.setBack(s.uid, fail(r.memory.credential(s.uid), "no version can be made", err, r.Clock.Now()))
+		return nil
+	}
+	intent, err := r.draft(s, step, container)
+	if err != nil {
+		return err
+	}
+	version, err := r.Store.Create(ctx, intent)
+	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
+		r.memory.setBack(s.uid, secretRefused(r.memory.credential(s.uid), err, r.Clock.Now()))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.memory.setBack(s.uid, setback{})
+	s.replace(version)
+	s.slots.report(s.issuer, s.uid, true)
+	r.event(s, corev1.EventTypeNormal, "IntentCreated", "Issue", "version %d is being made: %s", version.Number, step.Cause)
+	return nil
+}
+
+// container is where versions live. A version that was made by this account knows
+// it already, by ids that no rename moves; only the first one asks the upstream.
+func (r *Reconciler) container(ctx context.Context, s *scope) (string, error) {
+	for i := len(s.versions) - 1; i >= 0; i-- {
+		if v := &s.versions[i]; v.Issuer.UID == s.issuer.UID {
+			return v.Container, nil
+		}
+	}
+	var container string
+	err := r.call(ctx, s, func(ctx context.Context) (err error) {
+		container, err = s.account.Upstream.Locate(ctx, s.parameters)
+		return err
+	})
+	return container, err
+}
+
+// draft fills an intent with fresh random material.
+func (r *Reconciler) draft(s *scope, step rotation.Step, container string) (journal.Intent, error) {
+	var random struct {
+		nonce  [journal.NonceBytes]byte
+		secret [secretBytes]byte
+		seal   [32]byte
+	}
+	for _, b := range [][]byte{random.nonce[:], random.secret[:], random.seal[:]} {
+		if _, err := rand.Read(b); err != nil {
+			return journal.Intent{}, fmt.Errorf("draw random material: %w", err)
+		}
+	}
+	now := r.Clock.Now()
+	intent := journal.Intent{
+		ClusterID:      r.Options.ClusterID,
+		Credential:     s.key,
+		CredentialUID:  s.uid,
+		Issuer:         journal.Issuer{Kind: "CredentialIssuer", Name: s.issuer.Name, UID: s.issuer.UID},
+		Container:      container,
+		Number:         step.Version,
+		Nonce:          random.nonce,
+		DeletionPolicy: string(s.credential.Spec.DeletionPolicy),
+		IntentAt:       now,
+		Answers:        step.Answers,
+		Failures:       step.Failures,
+		Holder:         r.Options.Holder,
+		CallDeadline:   now.Add(rotation.ClaimTime),
+		ClientSecret:   material.New(base64.RawURLEncoding.EncodeToString(random.secret[:])),
+		Seal:           random.seal[:],
+	}
+	if before := s.version(step.Replaces); before != nil {
+		intent.Replaces = before.Nonce
+	}
+	return intent, nil
+}
+
+// claim takes over the right to call.
+func (r *Reconciler) claim(ctx context.Context, s *scope, step rotation.Step) error {
+	v := s.version(step.Version)
+	return r.edit(ctx, s, v, journal.Claimed(r.Options.Holder, v.Attempt+1, r.Clock.Now().Add(rotation.ClaimTime)))
+}
+
+// edit changes a version's metadata and keeps the scope true.
+func (r *Reconciler) edit(ctx context.Context, s *scope, v *journal.Version, edits ...journal.Edit) error {
+	edited, err := r.Store.Edit(ctx, *v, edits...)
+	if err != nil {
+		return err
+	}
+	s.replace(edited)
+	return nil
+}
+
+// issue calls the upstream to create what the intent holds.
+func (r *Reconciler) issue(ctx context.Context, s *scope, step rotation.Step) error {
+	v := s.version(step.Version)
+	if v.Material == nil {
+		if err := r.readVersion(ctx, s, v); err != nil {
+			return err
+		}
+	}
+	request := upstream.Request{
+		Parameters: s.parameters, Container: v.Container, Name: v.UpstreamName,
+		Title: "Claviger " + s.key.String(), Mark: v.Mark, Material: *v.Material,
+	}
+	err := r.call(upstream.WithSendCheck(ctx, r.fence(v.CallDeadline)), s, func(ctx context.Context) error {
+		_, err := s.account.Upstream.Issue(ctx, request)
+		return err
+	})
+	if errorsIsBusy(err) {
+		return err
+	}
+	now := r.Clock.Now()
+	r.memory.remember(v.UID, func(m *recollection) {
+		switch {
+		case err == nil:
+			m.answered, m.setback = true, setback{}
+		case upstream.ClassOf(err) == upstream.Conflict:
+			m.condemned = messageOf(err)
+		default:
+			m.setback = fail(m.setback, fmt.Sprintf("version %d cannot be made", v.Number), err, now)
+		}
+	})
+	return nil
+}
+
+// fence stops a call at the last moment if its claim has run out: a process that
+// was paused must not create what another has given up (hazard C2). The wall clock
+// decides, because Go's own deadlines stand still while a machine is suspended.
+func (r *Reconciler) fence(deadline time.Time) func() error {
+	return func() error {
+		if r.Clock.Now().Add(rotation.CallTime).After(deadline) {
+			return upstream.Errorf(upstream.Retryable, "the claim for this call has run out")
+		}
+		return nil
+	}
+}
+
+// verify asks the upstream whether it takes the material.
+func (r *Reconciler) verify(ctx context.Context, s *scope, step rotation.Step) error {
+	v := s.version(step.Version)
+	if v.Material == nil {
+		if err := r.readVersion(ctx, s, v); err != nil {
+			return err
+		}
+	}
+	verifier, ok := s.account.Upstream.(upstream.Verifier)
+	if !ok {
+		return nil
+	}
+	var verdict upstream.Verdict
+	err := r.call(ctx, s, func(ctx context.Context) (err error) {
+		verdict, err = verifier.Verify(ctx, v.Handle(s.parameters))
+		return err
+	})
+	if errorsIsBusy(err) {
+		return err
+	}
+	now := r.Clock.Now()
+	r.memory.remember(v.UID, func(m *recollection) { m.judge(v.Number, verdict, err, now) })
+	if err == nil && !verdict.Accepted && step.Version == s.observeTarget().Published {
+		r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonPublishedRefused, "Verify", "version %d is refused by the upstream: %s", v.Number, verdict.Detail)
+	}
+	return nil
+}
+
+// judge keeps what a verification found.
+func (m *recollection) judge(number int64, verdict upstream.Verdict, err error, now time.Time) {
+	switch {
+	case err != nil:
+		m.setback = unreachable(m.setback, fmt.Sprintf("whether version %d is accepted cannot be found out", number), err, now)
+	case verdict.Accepted:
+		m.accepted, m.refusal, m.refusedSince, m.doubt, m.setback = true, "", time.Time{}, "", setback{}
+	default:
+		if m.refusal == "" {
+			m.refusedSince = now
+		}
+		m.accepted, m.refusal = false, verdict.Detail
+		m.setback = setback{notBefore: now.Add(rotation.Patience(now.Sub(m.refusedSince)))}
+	}
+}
+
+// note writes what the journal must know.
+func (r *Reconciler) note(ctx context.Context, s *scope, step rotation.Step) error {
+	v := s.version(step.Version)
+	now := r.Clock.Now()
+	switch step.Action {
+	case rotation.NoteRefusal:
+		return r.edit(ctx, s, v, journal.RefusedSince(r.memory.version(v.UID).refusedSince))
+	case rotation.NotePublished:
+		return r.edit(ctx, s, v, journal.Published())
+	case rotation.NoteRevoked:
+		return r.edit(ctx, s, v, journal.RevokedAt(now))
+	case rotation.MarkRepublish:
+		s.marked[v.Number] = true
+		return r.edit(ctx, s, v, journal.RepublishAt(now))
+	}
+	if err := r.edit(ctx, s, v, journal.FailedAt(now, v.Failures+1)); err != nil {
+		return err
+	}
+	s.slots.report(s.issuer, s.uid, false)
+	r.Metrics.Rotated(s.member, "failed")
+	r.event(s, corev1.EventTypeWarning, "VersionFailed", "Fail", "version %d is given up and will be revoked: %s", step.Version, step.Cause)
+	return nil
+}
+
+// call runs one upstream call on a share of the workers, on a context that the
+// operator's shutdown does not cancel: a call that was sent must be answered
+// (hazard H5).
+func (r *Reconciler) call(ctx context.Context, s *scope, do func(context.Context) error) error {
+	release, ok := s.account.TryAcquire()
+	if !ok {
+		return errBusy
+	}
+	defer release()
+	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), rotation.CallTime)
+	defer cancel()
+	return do(detached)
+}

@@ -1,0 +1,102 @@
+package credential
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/claviger-dev/claviger/internal/rotation"
+)
+
+// memory is what this process remembers of its own calls. All of it may be lost at
+// any moment: then a call is repeated, and no outcome changes.
+type memory struct {
+	mu          sync.Mutex
+	versions    map[types.UID]recollection
+	credentials map[types.UID]setback
+	goneSince   map[types.NamespacedName]time.Time
+}
+
+// recollection is about one version.
+type recollection struct {
+	answered     bool
+	accepted     bool
+	refusal      string
+	refusedSince time.Time
+	condemned    string
+	// doubt is what is still to be looked into; seenDoubt is the verdict's last word.
+	doubt     string
+	seenDoubt string
+	revoked      bool
+	setback
+}
+
+// setback is what went wrong last, and when to try again.
+type setback struct {
+	failures  int
+	notBefore time.Time
+	trouble   *rotation.Problem
+}
+
+func newMemory() *memory {
+	return &memory{
+		versions:    map[types.UID]recollection{},
+		credentials: map[types.UID]setback{},
+		goneSince:   map[types.NamespacedName]time.Time{},
+	}
+}
+
+func (m *memory) version(uid types.UID) recollection {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.versions[uid]
+}
+
+func (m *memory) remember(uid types.UID, change func(*recollection)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.versions[uid]
+	change(&r)
+	m.versions[uid] = r
+}
+
+func (m *memory) forget(uid types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.versions, uid)
+}
+
+func (m *memory) credential(uid types.UID) setback {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.credentials[uid]
+}
+
+func (m *memory) setBack(uid types.UID, s setback) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s == (setback{}) {
+		delete(m.credentials, uid)
+		return
+	}
+	m.credentials[uid] = s
+}
+
+// firstMissed returns when the credential was first found missing.
+func (m *memory) firstMissed(key types.NamespacedName, now time.Time) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	since, ok := m.goneSince[key]
+	if !ok {
+		since = now
+		m.goneSince[key] = since
+	}
+	return since
+}
+
+func (m *memory) found(key types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.goneSince, key)
+}

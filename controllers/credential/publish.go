@@ -1,0 +1,77 @@
+package credential
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/claviger-dev/claviger/internal/journal"
+	"github.com/claviger-dev/claviger/internal/rotation"
+)
+
+// publish writes a version into the target, over exactly what was read.
+func (r *Reconciler) publish(ctx context.Context, s *scope, step rotation.Step) error {
+	v := s.version(step.Version)
+	if v.Material == nil {
+		if err := r.readVersion(ctx, s, v); err != nil {
+			return err
+		}
+	}
+	rendered, err := s.template.Render(*v.Material)
+	if err != nil {
+		return fmt.Errorf("render version %d: %w", v.Number, err)
+	}
+	before := s.observeTarget().Published
+	if err := r.claimStands(v, step); err != nil {
+		return err
+	}
+	secret, err := r.Store.Publish(ctx, journal.Publication{
+		Credential: s.key, CredentialUID: s.uid, Name: s.credential.Spec.Secret.Name, Type: s.credential.Spec.Secret.Type,
+		Version: v.Number, Nonce: v.Nonce, Seal: v.Seal, Template: s.template.Hash(), Data: rendered,
+	}, s.secret)
+	if step.Cause == "" && (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) {
+		refused := secretRefused(r.memory.version(v.UID).setback, err, r.Clock.Now())
+		r.memory.remember(v.UID, func(m *recollection) { m.setback = refused })
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.memory.remember(v.UID, func(m *recollection) { m.setback = setback{} })
+	s.secret, s.target = secret, journal.ReadTargetSecret(secret)
+	s.slots.report(s.issuer, s.uid, false)
+	r.announce(s, v, step, before)
+	return nil
+}
+
+// claimStands is the last look at the clock before a first publication: whoever
+// wants to give the version up waits until no claim runs (hazard 3.3).
+func (r *Reconciler) claimStands(v *journal.Version, step rotation.Step) error {
+	if step.Cause == "" && !r.Clock.Now().Before(v.CallDeadline) {
+		return errBusy
+	}
+	return nil
+}
+
+// announce says what was published, after it is true.
+func (r *Reconciler) announce(s *scope, v *journal.Version, step rotation.Step, before int64) {
+	if step.Cause != "" {
+		if before == 0 {
+			// It was not verified on the way in; the upstream is asked now.
+			r.memory.remember(v.UID, func(m *recollection) { m.doubt = "put back without being asked" })
+			r.event(s, corev1.EventTypeWarning, "SecretRestored", "Publish", "Secret %s holds version %d again: %s", s.secret.Name, v.Number, step.Cause)
+			return
+		}
+		r.event(s, corev1.EventTypeNormal, "SecretRendered", "Publish", "Secret %s was written anew with version %d: %s", s.secret.Name, v.Number, step.Cause)
+		return
+	}
+	r.Metrics.Rotated(s.member, "published")
+	if before == 0 {
+		r.event(s, corev1.EventTypeNormal, "Issued", "Publish", "Secret %s holds version %d", s.secret.Name, v.Number)
+		return
+	}
+	r.event(s, corev1.EventTypeNormal, "Renewed", "Publish", "Secret %s holds version %d; version %d stays valid for %s at least",
+		s.secret.Name, v.Number, before, s.policy.Overlap)
+}

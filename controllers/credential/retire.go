@@ -1,0 +1,106 @@
+package credential
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/claviger-dev/claviger/internal/journal"
+	"github.com/claviger-dev/claviger/internal/rotation"
+)
+
+// retire deletes a version Secret, which its finalizer holds. From then on the
+// version can only be revoked.
+func (r *Reconciler) retire(ctx context.Context, s *scope, step rotation.Step) error {
+	v := s.version(step.Version)
+	if !v.Held {
+		// Somebody took our finalizer off. Deleted like this, the Secret would be gone
+		// before the upstream object is.
+		return r.edit(ctx, s, v, journal.Hold)
+	}
+	if err := r.Store.Retire(ctx, *v); err != nil {
+		return err
+	}
+	// What is known of it is older than the deletion. It is read again before the
+	// upstream is called, and so is what the target holds.
+	s.fresh &^= rotation.FactTarget
+	full, err := r.Store.Version(ctx, v.Key, v.UID)
+	if err != nil {
+		return err
+	}
+	s.replace(full)
+	return nil
+}
+
+// revoke ends the version upstream.
+func (r *Reconciler) revoke(ctx context.Context, s *scope, step rotation.Step) error {
+	v := s.version(step.Version)
+	if v.Material == nil {
+		if err := r.readVersion(ctx, s, v); err != nil {
+			return err
+		}
+	}
+	err := r.call(ctx, s, func(ctx context.Context) error {
+		return s.account.Upstream.Revoke(ctx, v.Handle(s.parameters))
+	})
+	if errorsIsBusy(err) {
+		return err
+	}
+	now := r.Clock.Now()
+	r.memory.remember(v.UID, func(m *recollection) {
+		if err == nil {
+			m.revoked, m.setback = true, setback{}
+			return
+		}
+		m.setback = fail(m.setback, fmt.Sprintf("version %d cannot be revoked", v.Number), err, now)
+	})
+	return nil
+}
+
+// release takes our finalizer off a version Secret: it was revoked, abandoned or is
+// retained.
+func (r *Reconciler) release(ctx context.Context, s *scope, step rotation.Step) error {
+	v := *s.version(step.Version)
+	edit := journal.Edit(journal.Released)
+	if step.Action == rotation.Retain {
+		edit = journal.Retained(s.key)
+	}
+	if step.Action == rotation.Abandon {
+		// The record comes before the deed: the journal is about to be gone.
+		log.FromContext(ctx).Info("abandoned upstream by annotation; it stays valid there",
+			"version", v.Number, "upstreamName", v.UpstreamName, "container", v.Container)
+		r.event(s, corev1.EventTypeWarning, "Abandoned", "Abandon", "version %d (%s in %s) is let go without being revoked", v.Number, v.UpstreamName, v.Container)
+	}
+	if err := r.edit(ctx, s, &v, edit); err != nil {
+		return err
+	}
+	r.memory.forget(v.UID)
+	if step.Action == rotation.Retain {
+		return nil
+	}
+	s.drop(v.Number)
+	if step.Action == rotation.Release {
+		r.event(s, corev1.EventTypeNormal, "Revoked", "Revoke", "version %d (%s) is revoked", v.Number, v.UpstreamName)
+	}
+	return nil
+}
+
+// endTarget deletes the target or lets it go.
+func (r *Reconciler) endTarget(ctx context.Context, s *scope, step rotation.Step) error {
+	if step.Action == rotation.DeleteTarget {
+		if err := r.Store.DeleteTarget(ctx, s.secret); err != nil {
+			return err
+		}
+		s.secret, s.target = nil, journal.Target{}
+		return nil
+	}
+	retained, err := r.Store.RetainTarget(ctx, s.secret, types.NamespacedName(s.key))
+	if err != nil {
+		return err
+	}
+	s.secret, s.target = retained, journal.ReadTargetSecret(retained)
+	return nil
+}

@@ -1,0 +1,245 @@
+package credential
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/journal"
+	"github.com/claviger-dev/claviger/internal/render"
+	"github.com/claviger-dev/claviger/internal/rotation"
+)
+
+// scope is everything that was gathered about one credential in one pass, kept up
+// to date with what the pass itself wrote.
+type scope struct {
+	key types.NamespacedName
+	uid types.UID
+	// credential is nil if only its journal is left.
+	credential *v1alpha1.APIClientCredential
+	issuer     *v1alpha1.CredentialIssuer
+	account    Account
+	member     string
+	parameters []byte
+
+	policy       rotation.Policy
+	policyName   string
+	ambiguous    string
+	capabilities rotation.Capabilities
+	template     *render.Template
+	specProblem  *rotation.Problem
+
+	versions []journal.Version
+	// strange holds what keeps a version from being touched, by number.
+	strange map[int64]*rotation.Problem
+	target  journal.Target
+	// secret is the target as it was read live; nil if it was not, or is missing.
+	secret *corev1.Secret
+	// marked are the versions that this pass chose to put back.
+	marked map[int64]bool
+
+	fresh rotation.Facts
+	guard struct {
+		ok      bool
+		message string
+	}
+	live int
+
+	observeOnly bool
+	clockSteady bool
+	orphanAge   time.Duration
+	goneSince   time.Time
+	holder      string
+	clusterID   string
+	memory      *memory
+	slots       *slots
+}
+
+func (s *scope) version(number int64) *journal.Version {
+	for i := range s.versions {
+		if s.versions[i].Number == number {
+			return &s.versions[i]
+		}
+	}
+	return nil
+}
+
+func (s *scope) replace(v journal.Version) {
+	for i := range s.versions {
+		if s.versions[i].Number == v.Number {
+			s.versions[i] = v
+			return
+		}
+	}
+	s.versions = append(s.versions, v)
+}
+
+func (s *scope) drop(number int64) {
+	kept := s.versions[:0]
+	for _, v := range s.versions {
+		if v.Number != number {
+			kept = append(kept, v)
+		}
+	}
+	s.versions = kept
+}
+
+// observe puts the scope into the planner's words.
+func (s *scope) observe(now time.Time) rotation.Observed {
+	o := rotation.Observed{
+		Credential: s.observeCredential(),
+		Account:    s.observeAccount(),
+		Operator: rotation.Operator{
+			ObserveOnly: s.observeOnly, ClockSteady: s.clockSteady, OrphanAge: s.orphanAge,
+			GuardInForce: s.guard.ok, GuardMessage: s.guard.message,
+		},
+		Fresh: s.fresh,
+	}
+	for i := range s.versions {
+		o.Versions = append(o.Versions, s.observeVersion(&s.versions[i]))
+	}
+	o.Target = s.observeTarget()
+	return o
+}
+
+func (s *scope) observeCredential() rotation.Credential {
+	c := rotation.Credential{UID: string(s.uid), Exists: s.credential != nil, GoneSince: s.goneSince}
+	setback := s.memory.credential(s.uid)
+	c.Trouble, c.NotBefore = setback.trouble, setback.notBefore
+	if s.credential == nil {
+		c.Retain = len(s.versions) > 0 && s.versions[len(s.versions)-1].DeletionPolicy == string(v1alpha1.DeletionRetain)
+		return c
+	}
+	c.Deleting = s.credential.DeletionTimestamp != nil
+	c.Retain = s.credential.Spec.DeletionPolicy == v1alpha1.DeletionRetain
+	c.Suspended = s.credential.Spec.Suspend
+	c.Finalized = controllerutil.ContainsFinalizer(s.credential, journal.FinalizerCredential)
+	c.Problem = s.specProblem
+	c.RotateRequestedAt, _ = requestedAt(s.credential)
+	c.AbandonAll, c.Abandon = abandoned(s.credential)
+	return c
+}
+
+func (s *scope) observeAccount() rotation.Account {
+	a := rotation.Account{
+		Problem: s.account.Problem, VerdictDone: s.account.VerdictDone, Live: s.live,
+		SlotFree: s.slots.free(s.issuer, s.uid, s.account.SlotLimit),
+	}
+	if s.issuer != nil {
+		a.Terminating = s.issuer.DeletionTimestamp != nil
+		a.Held = controllerutil.ContainsFinalizer(s.issuer, journal.FinalizerInUse)
+	}
+	return a
+}
+
+func (s *scope) observeVersion(v *journal.Version) rotation.Version {
+	r := s.memory.version(v.UID)
+	observed := rotation.Version{
+		Number:        v.Number,
+		IntentAt:      v.IntentAt,
+		Answers:       v.Answers,
+		Problem:       s.strange[v.Number],
+		Terminating:   v.Terminating,
+		Failed:        !v.FailedAt.IsZero(),
+		FailedAt:      v.FailedAt,
+		Failures:      v.Failures,
+		Revoked:       !v.RevokedAt.IsZero() || r.revoked,
+		RevokedNoted:  !v.RevokedAt.IsZero(),
+		OncePublished: v.Published || s.predecessorGone(v),
+		Replaces:      v.Replaces != "",
+		RepublishAt:   v.RepublishAt,
+		MarkedNow:     s.marked[v.Number],
+		Held:          v.Held,
+		ClaimMine:     v.Holder == s.holder,
+		ClaimUntil:    v.CallDeadline,
+		Answered:      r.answered,
+		Accepted:      r.accepted,
+		Refused:       r.refusal != "",
+		Refusal:       r.refusal,
+		RefusedSince:  r.refusedSince,
+		RefusedNoted:  !v.RefusedSince.IsZero(),
+		Condemned:     r.condemned,
+		Doubt:         r.doubt,
+		NotBefore:     r.notBefore,
+		Trouble:       r.trouble,
+	}
+	if !v.RefusedSince.IsZero() && (r.refusedSince.IsZero() || v.RefusedSince.Before(r.refusedSince)) {
+		observed.RefusedSince = v.RefusedSince
+	}
+	return observed
+}
+
+// predecessorGone proves that a version was published: the one that it was made to
+// follow is let go only after that. So does a successor that was made to follow it.
+func (s *scope) predecessorGone(v *journal.Version) bool {
+	gone := v.Replaces != ""
+	for i := range s.versions {
+		if s.versions[i].Nonce == v.Replaces {
+			gone = false
+		}
+		if s.versions[i].Replaces == v.Nonce {
+			return true
+		}
+	}
+	return gone
+}
+
+// observeTarget says which version the target holds: by its bytes if they were
+// read, else by the hint that we left on it, as long as nobody else wrote there.
+func (s *scope) observeTarget() rotation.Target {
+	t := rotation.Target{
+		Exists: s.target.Exists, Ours: s.target.CredentialUID == s.uid, Terminating: s.target.Terminating,
+		PublishedAt: s.target.PublishedAt,
+	}
+	if !t.Exists || !t.Ours {
+		return t
+	}
+	if n := s.heldByBytes(); n != 0 {
+		t.Published = n
+		t.Stale = t.PublishedAt.IsZero()
+		return t
+	}
+	for i := range s.versions {
+		v := &s.versions[i]
+		if v.Nonce != s.target.Hint.Nonce {
+			continue
+		}
+		switch {
+		case s.target.Data != nil && v.Seal != nil:
+			if !s.target.HoldsAsHinted(v.Seal) {
+				return t
+			}
+		case s.touched():
+			t.Drift = true
+		}
+		t.Published = v.Number
+		t.Stale = t.PublishedAt.IsZero() || s.template != nil && s.target.Hint.Template != s.template.Hash()
+		return t
+	}
+	t.Drift = s.target.Data == nil
+	return t
+}
+
+func (s *scope) touched() bool {
+	return s.target.Touched(s.target.OwnedKeys) || s.template != nil &&
+		s.target.Hint.Template == s.template.Hash() && s.target.Touched(s.template.Keys())
+}
+
+func (s *scope) heldByBytes() int64 {
+	if s.target.Data == nil || s.template == nil {
+		return 0
+	}
+	for i := len(s.versions) - 1; i >= 0; i-- {
+		v := &s.versions[i]
+		if v.Material == nil {
+			continue
+		}
+		if rendered, err := s.template.Render(*v.Material); err == nil && render.Published(s.target.Data, rendered) {
+			return v.Number
+		}
+	}
+	return 0
+}

@@ -1,0 +1,115 @@
+package credential
+
+import (
+	"context"
+	"maps"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/journal"
+)
+
+// IndexIssuer is the cache's index of credentials by the issuer that they name.
+const IndexIssuer = "spec.issuerRef.name"
+
+// SetupWithManager wires the reconciler. changed tells of issuers whose account
+// became usable or whose verdict has news.
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, workers int, changed <-chan event.GenericEvent) error {
+	r.memory, r.slots = newMemory(), newSlots()
+	if err := indexFields(ctx, mgr); err != nil {
+		return err
+	}
+	wanted := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.LabelChangedPredicate{})
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("credential").
+		For(&v1alpha1.APIClientCredential{}, builder.WithPredicates(wanted)).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(recordedCredential)).
+		Watches(&v1alpha1.CredentialIssuer{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfIssuer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.RotationPolicy{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfNamespace), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		WatchesRawSource(source.Channel(changed, handler.EnqueueRequestsFromMapFunc(r.credentialsOfIssuer))).
+		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
+		Complete(r)
+}
+
+func indexFields(ctx context.Context, mgr ctrl.Manager) error {
+	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.APIClientCredential{}, IndexIssuer, func(o client.Object) []string {
+		if c, ok := o.(*v1alpha1.APIClientCredential); ok {
+			return []string{c.Spec.IssuerRef.Name}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	return mgr.GetFieldIndexer().IndexField(ctx, secret, IndexCredential, func(o client.Object) []string {
+		if credential := o.GetAnnotations()[journal.AnnotationCredential]; credential != "" {
+			return []string{credential}
+		}
+		return nil
+	})
+}
+
+// recordedCredential maps a version or target Secret to the credential that it
+// records, in its own namespace only.
+func recordedCredential(_ context.Context, o client.Object) []reconcile.Request {
+	namespace, name, ok := strings.Cut(o.GetAnnotations()[journal.AnnotationCredential], "/")
+	if !ok || namespace != o.GetNamespace() {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}}
+}
+
+func (r *Reconciler) credentialsOfIssuer(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.requests(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{IndexIssuer: o.GetName()})
+}
+
+func (r *Reconciler) credentialsOfNamespace(ctx context.Context, o client.Object) []reconcile.Request {
+	return r.requests(ctx, client.InNamespace(o.GetNamespace()))
+}
+
+func (r *Reconciler) requests(ctx context.Context, options ...client.ListOption) []reconcile.Request {
+	list := &v1alpha1.APIClientCredentialList{}
+	if err := r.Client.List(ctx, list, options...); err != nil {
+		return nil // only a cache that has not started fails, and it replays everything
+	}
+	requests := make([]reconcile.Request, 0, len(list.Items))
+	for i := range list.Items {
+		requests = append(requests, reconcile.Request{NamespacedName: key(&list.Items[i])})
+	}
+	return requests
+}
+
+// Slim cuts what the cache keeps of a Secret down to our own labels and annotations
+// and our own managedFields entry, so that memory does not grow with what others
+// write on it.
+func Slim(object any) (any, error) {
+	o, ok := object.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return object, nil
+	}
+	var ours []metav1.ManagedFieldsEntry
+	for _, entry := range o.ManagedFields {
+		if entry.Manager == journal.FieldManager {
+			ours = append(ours, entry)
+		}
+	}
+	o.ManagedFields = ours
+	foreign := func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.GroupVersion.Group+"/") }
+	maps.DeleteFunc(o.Annotations, foreign)
+	return o, nil
+}

@@ -1,0 +1,233 @@
+package credential
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/journal"
+	"github.com/claviger-dev/claviger/internal/rotation"
+)
+
+const (
+	// trust is how long a problem without a time is believed without being looked at
+	// again; watches wake the credential earlier.
+	trust = 10 * time.Minute
+	// newsworthy is how old an intent must be before a routine rotation that is not
+	// published yet is worth a status write. Routine writes status twice: when it has
+	// published and when it has retired.
+	newsworthy = time.Minute
+	// maxVersions bounds status.versions; the newest are kept.
+	maxVersions = 8
+)
+
+// project writes the status if it changed, and says when to look again.
+func (r *Reconciler) project(ctx context.Context, s *scope, step rotation.Step, now time.Time) (reconcile.Result, error) {
+	observed := s.observe(now)
+	s.slots.report(s.issuer, s.uid, underWay(observed))
+	if s.credential != nil {
+		after := s.credential.DeepCopy()
+		s.describe(&after.Status, observed, step, now)
+		if !equality.Semantic.DeepEqual(s.credential.Status, after.Status) {
+			err := r.Client.Status().Patch(ctx, after, client.MergeFrom(s.credential), client.FieldOwner(journal.FieldManager))
+			if client.IgnoreNotFound(err) != nil {
+				return giveWay(err)
+			}
+		}
+	}
+	switch {
+	case !step.Until.IsZero():
+		return reconcile.Result{RequeueAfter: max(step.Until.Sub(now), time.Millisecond)}, nil
+	case step.Problem != nil:
+		return reconcile.Result{RequeueAfter: trust}, nil
+	}
+	return reconcile.Result{}, nil
+}
+
+// underWay reports whether the newest version is between intent and publication.
+func underWay(o rotation.Observed) bool {
+	if len(o.Versions) == 0 {
+		return false
+	}
+	v := o.Versions[len(o.Versions)-1]
+	return !v.Terminating && !v.Failed && !v.OncePublished && v.Number != o.Target.Published
+}
+
+// describe computes the whole status from what was observed and decided.
+func (s *scope) describe(status *v1alpha1.APIClientCredentialStatus, o rotation.Observed, step rotation.Step, now time.Time) {
+	plan := rotation.Timeline(o, s.policy, now)
+	status.ObservedGeneration = s.credential.Generation
+	status.Version = o.Target.Published
+	status.Versions = s.describeVersions(o, plan)
+	status.Policy = s.policyName
+	status.Rotates, status.Expires, status.Binding = "never", "", nil
+	if o.Target.Published != 0 {
+		status.Expires = "never"
+		status.Binding = &v1alpha1.BindingStatus{Name: s.credential.Spec.Secret.Name}
+	}
+	if !plan.RenewsAt.IsZero() {
+		status.Rotates = plan.RenewsAt.UTC().Format(time.RFC3339)
+	}
+	s.describeConditions(&status.Conditions, o, step, now)
+}
+
+func (s *scope) describeVersions(o rotation.Observed, plan rotation.Plan) []v1alpha1.VersionStatus {
+	var all []v1alpha1.VersionStatus
+	for i, v := range o.Versions {
+		entry := v1alpha1.VersionStatus{
+			Number: v.Number, State: stateOf(v, o.Target.Published), IssuedAt: metav1.NewTime(v.IntentAt.Truncate(time.Second)), ID: s.versions[i].UpstreamName,
+		}
+		if at, ok := plan.Retires[v.Number]; ok {
+			retires := metav1.NewTime(at.Truncate(time.Second))
+			entry.RetiresAt = &retires
+		}
+		all = append(all, entry)
+	}
+	if len(all) > maxVersions {
+		all = all[len(all)-maxVersions:]
+	}
+	return all
+}
+
+func stateOf(v rotation.Version, published int64) v1alpha1.VersionState {
+	switch {
+	case v.Failed:
+		return v1alpha1.VersionFailed
+	case v.Terminating:
+		return v1alpha1.VersionRetiring
+	case v.Number == published:
+		return v1alpha1.VersionPublished
+	case v.Number < published:
+		return v1alpha1.VersionOverlapping
+	}
+	return v1alpha1.VersionIssuing
+}
+
+// describeConditions keeps the contract of kstatus: Reconciling and Stalled stand
+// only while they are True, and never beside Ready=True.
+func (s *scope) describeConditions(conditions *[]metav1.Condition, o rotation.Observed, step rotation.Step, now time.Time) {
+	set := func(kind string, status metav1.ConditionStatus, p *rotation.Problem) {
+		meta.SetStatusCondition(conditions, metav1.Condition{
+			Type: kind, Status: status, Reason: p.Reason, Message: clip(p.Message),
+			ObservedGeneration: s.credential.Generation, LastTransitionTime: metav1.NewTime(now),
+		})
+	}
+	present := map[string]*rotation.Problem{}
+	ready, why := s.ready(o, step)
+	switch {
+	case ready:
+		set(v1alpha1.ConditionReady, metav1.ConditionTrue, why)
+		present[v1alpha1.ConditionAttention] = s.attention(step)
+		present[v1alpha1.ConditionRotating] = rotating(o, step, now)
+	case why.Stalled:
+		set(v1alpha1.ConditionReady, metav1.ConditionFalse, why)
+		present[v1alpha1.ConditionStalled] = why
+	default:
+		set(v1alpha1.ConditionReady, metav1.ConditionFalse, why)
+		present[v1alpha1.ConditionReconciling] = why
+	}
+	if s.ambiguous != "" {
+		present[v1alpha1.ConditionPolicyAmbiguous] = &rotation.Problem{
+			Reason: v1alpha1.ReasonPoliciesOverlap, Message: fmt.Sprintf("%s applies because it is the oldest; %s select this credential too", s.policyName, s.ambiguous),
+		}
+	}
+	for _, kind := range []string{
+		v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionRotating,
+		v1alpha1.ConditionAttention, v1alpha1.ConditionPolicyAmbiguous,
+	} {
+		if p := present[kind]; p != nil {
+			set(kind, metav1.ConditionTrue, p)
+		} else {
+			meta.RemoveStatusCondition(conditions, kind)
+		}
+	}
+}
+
+// ready derives the summary: the Secret holds a version that is not known to be
+// refused.
+func (s *scope) ready(o rotation.Observed, step rotation.Step) (bool, *rotation.Problem) {
+	if o.Credential.Deleting {
+		if step.Problem != nil {
+			return false, step.Problem
+		}
+		return false, &rotation.Problem{Reason: v1alpha1.ReasonDeleting, Message: "the versions are being revoked"}
+	}
+	for _, v := range o.Versions {
+		if v.Number != o.Target.Published {
+			continue
+		}
+		if v.Refused {
+			return false, &rotation.Problem{
+				Reason: v1alpha1.ReasonPublishedRefused, Stalled: step.Problem != nil && step.Problem.Stalled,
+				Message: fmt.Sprintf("version %d, which the Secret holds, is refused by the upstream (%s); %s", v.Number, v.Refusal, next(step)),
+			}
+		}
+		return true, &rotation.Problem{
+			Reason: v1alpha1.ReasonPublished, Message: fmt.Sprintf("Secret %s holds version %d", s.credential.Spec.Secret.Name, v.Number),
+		}
+	}
+	switch {
+	case step.Problem != nil:
+		return false, step.Problem
+	case step.Notice != nil:
+		return false, step.Notice
+	}
+	return false, &rotation.Problem{Reason: v1alpha1.ReasonIssuing, Message: "the first version is being made"}
+}
+
+func next(step rotation.Step) string {
+	if step.Problem != nil {
+		return "its successor waits: " + step.Problem.Message
+	}
+	return "its successor is being made"
+}
+
+// attention is what does not go on behind a credential that works.
+func (s *scope) attention(step rotation.Step) *rotation.Problem {
+	if step.Problem != nil {
+		return step.Problem
+	}
+	_, issue := requestedAt(s.credential)
+	return issue
+}
+
+// rotating tells of a rotation under way. What passes within seconds is not told:
+// it would cost a write and nobody could read it.
+func rotating(o rotation.Observed, step rotation.Step, now time.Time) *rotation.Problem {
+	if step.Notice == nil {
+		return nil
+	}
+	switch step.Notice.Reason {
+	case v1alpha1.ReasonOverlap, v1alpha1.ReasonRetiring, v1alpha1.ReasonWaitingForWindow:
+		return step.Notice
+	case v1alpha1.ReasonIssuing, v1alpha1.ReasonVerifying:
+		if newest := o.Versions[len(o.Versions)-1]; now.Sub(newest.IntentAt) >= newsworthy {
+			return step.Notice
+		}
+	}
+	return nil
+}
+
+// clip keeps messages within the API's limit of 32,768 characters, far below it.
+func clip(text string) string {
+	const limit = 1024
+	if len(text) > limit {
+		return text[:limit] + " …"
+	}
+	return text
+}
+
+// event tells what was done, after it is true. In a namespace that is being deleted
+// the API server takes no events; the log has it then.
+func (r *Reconciler) event(s *scope, kind, reason, action, format string, args ...any) {
+	if s.credential != nil {
+		r.Events.Eventf(s.credential, nil, kind, reason, action, format, args...)
+	}
+}

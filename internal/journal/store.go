@@ -1,0 +1,156 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Store reads and writes the journal on the API server. Client writes; Live reads
+// past every cache. It decides nothing.
+type Store struct {
+	Client client.Client
+	Live   client.Reader
+}
+
+// Version reads a whole version Secret live. It fails with NotFound if the name is
+// taken by an object of another UID: names are used once, objects may be replaced.
+func (s Store) Version(ctx context.Context, key types.NamespacedName, uid types.UID) (Version, error) {
+	secret := &corev1.Secret{}
+	if err := s.Live.Get(ctx, key, secret); err != nil {
+		return Version{}, fmt.Errorf("read version Secret %s: %w", key.Name, err)
+	}
+	if secret.Type != SecretType || secret.UID != uid {
+		return Version{}, apierrors.NewNotFound(corev1.Resource("secrets"), key.Name)
+	}
+	return ParseSecret(secret)
+}
+
+// Create writes an intent. AlreadyExists means that another process, or a pass that
+// the cache does not know yet, has made it.
+func (s Store) Create(ctx context.Context, intent Intent) (Version, error) {
+	secret := intent.Secret()
+	if err := s.Client.Create(ctx, secret, client.FieldOwner(FieldManager)); err != nil {
+		return Version{}, fmt.Errorf("create version Secret %s: %w", secret.Name, err)
+	}
+	return ParseSecret(secret)
+}
+
+// Edit changes the metadata of a version Secret if it is still as it was read, and
+// returns the version as it is then. Removing the last finalizer of a terminating
+// Secret ends it; the version is then returned as it was written last.
+func (s Store) Edit(ctx context.Context, v Version, edits ...Edit) (Version, error) {
+	after, err := s.edit(ctx, v.meta, edits)
+	if err != nil {
+		return v, fmt.Errorf("edit version Secret %s: %w", v.Key.Name, err)
+	}
+	edited, err := Parse(after)
+	edited.Material, edited.Seal = v.Material, v.Seal
+	return edited, err
+}
+
+func (s Store) edit(ctx context.Context, before *metav1.PartialObjectMetadata, edits []Edit) (*metav1.PartialObjectMetadata, error) {
+	after := before.DeepCopy()
+	for _, edit := range edits {
+		edit(after)
+	}
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	if err := s.Client.Patch(ctx, after, patch, client.FieldOwner(FieldManager)); err != nil {
+		return nil, err
+	}
+	return after, nil
+}
+
+// Retire deletes a version Secret if it is still as it was read. Its finalizer
+// holds it: from then on the version can only be revoked.
+func (s Store) Retire(ctx context.Context, v Version) error {
+	return s.remove(ctx, v.meta)
+}
+
+func (s Store) remove(ctx context.Context, meta *metav1.PartialObjectMetadata) error {
+	err := s.Client.Delete(ctx, meta.DeepCopy(), client.Preconditions{UID: &meta.UID, ResourceVersion: &meta.ResourceVersion})
+	if err != nil {
+		return fmt.Errorf("delete Secret %s: %w", meta.Name, err)
+	}
+	return nil
+}
+
+// List reads the version Secrets of a credential live. It is used where a missing
+// one would be a leak: before the credential's finalizer goes.
+func (s Store) List(ctx context.Context, namespace string, credential types.UID) ([]Version, error) {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	err := s.Live.List(ctx, list, client.InNamespace(namespace),
+		client.MatchingLabels{LabelRole: RoleVersion, LabelCredentialUID: string(credential)})
+	if err != nil {
+		return nil, fmt.Errorf("list version Secrets: %w", err)
+	}
+	versions := make([]Version, 0, len(list.Items))
+	for i := range list.Items {
+		v, err := Parse(&list.Items[i])
+		if err != nil {
+			return nil, err
+		}
+		versions = append(versions, v)
+	}
+	return versions, nil
+}
+
+// Target reads a target Secret live; nil if there is none.
+func (s Store) Target(ctx context.Context, key types.NamespacedName) (*corev1.Secret, error) {
+	secret := &corev1.Secret{}
+	err := s.Live.Get(ctx, key, secret)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read Secret %s: %w", key.Name, err)
+	}
+	return secret, nil
+}
+
+// Publish writes a publication over what was read: a plain create if nothing was,
+// else a PUT with the uid and resourceVersion that were read.
+func (s Store) Publish(ctx context.Context, p Publication, existing *corev1.Secret) (*corev1.Secret, error) {
+	secret := p.Onto(existing)
+	var err error
+	if existing == nil {
+		err = s.Client.Create(ctx, secret, client.FieldOwner(FieldManager))
+	} else {
+		err = s.Client.Update(ctx, secret, client.FieldOwner(FieldManager))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("write Secret %s: %w", p.Name, err)
+	}
+	return secret, nil
+}
+
+// RetainTarget lets a target go for a later credential of the same name.
+func (s Store) RetainTarget(ctx context.Context, target *corev1.Secret, from types.NamespacedName) (*corev1.Secret, error) {
+	after, err := s.edit(ctx, secretMetadata(target), []Edit{RetainTarget(from)})
+	if err != nil {
+		return nil, fmt.Errorf("let go of Secret %s: %w", target.Name, err)
+	}
+	retained := target.DeepCopy()
+	retained.ObjectMeta = after.ObjectMeta
+	return retained, nil
+}
+
+// DeleteTarget deletes a target if it is still as it was read.
+func (s Store) DeleteTarget(ctx context.Context, target *corev1.Secret) error {
+	return s.remove(ctx, secretMetadata(target))
+}
+
+func secretMetadata(o metav1.Object) *metav1.PartialObjectMetadata {
+	m := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+		Namespace: o.GetNamespace(), Name: o.GetName(), UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(),
+		Labels: o.GetLabels(), Annotations: o.GetAnnotations(), Finalizers: o.GetFinalizers(),
+	}}
+	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	return m
+}

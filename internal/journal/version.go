@@ -1,0 +1,351 @@
+package journal
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/claviger-dev/claviger/internal/material"
+	"github.com/claviger-dev/claviger/internal/upstream"
+)
+
+// Data keys of a version Secret.
+const (
+	keyClientID     = "client_id"
+	keyClientSecret = "client_secret"
+	// keySeal keys the hash that stands on the target, so that the hash tells
+	// nothing to who cannot read the version Secret.
+	keySeal = "seal"
+)
+
+// ErrTooNew says that a newer operator wrote the version. It may only be looked at
+// (hazard H18).
+var ErrTooNew = errors.New("written in a newer journal format")
+
+// Issuer identifies the issuer that a version was made with.
+type Issuer struct {
+	Kind string
+	Name string
+	UID  types.UID
+}
+
+func (i Issuer) String() string { return i.Kind + "/" + i.Name + "/" + string(i.UID) }
+
+// Version is one version as its Secret records it.
+type Version struct {
+	Key             types.NamespacedName
+	UID             types.UID
+	ResourceVersion string
+	Terminating     bool
+	Held            bool
+
+	ClusterID      string
+	Credential     types.NamespacedName
+	CredentialUID  types.UID
+	Issuer         Issuer
+	Container      string
+	Number         int64
+	Nonce          string
+	Mark           upstream.Mark
+	UpstreamName   string
+	DeletionPolicy string
+
+	IntentAt time.Time
+	Answers  time.Time
+	Replaces string
+
+	Holder       string
+	Attempt      int
+	CallDeadline time.Time
+
+	Published    bool
+	RepublishAt  time.Time
+	RefusedSince time.Time
+	FailedAt     time.Time
+	Failures     int
+	RevokedAt    time.Time
+	RetainedFrom string
+
+	// Material and Seal are nil unless the whole Secret was read.
+	Material *material.Material
+	Seal     []byte
+
+	// meta is what was read, for the patches made from it.
+	meta *metav1.PartialObjectMetadata
+}
+
+// Parse reads the metadata of a version Secret. ErrTooNew and errors about
+// unreadable annotations come with as much of the version as could be read.
+func Parse(object metav1.Object) (Version, error) {
+	a := object.GetAnnotations()
+	v := Version{
+		Key:             types.NamespacedName{Namespace: object.GetNamespace(), Name: object.GetName()},
+		UID:             object.GetUID(),
+		ResourceVersion: object.GetResourceVersion(),
+		Terminating:     object.GetDeletionTimestamp() != nil,
+		Held:            slices.Contains(object.GetFinalizers(), FinalizerUpstream),
+		ClusterID:       a[AnnotationClusterID],
+		CredentialUID:   types.UID(object.GetLabels()[LabelCredentialUID]),
+		Container:       a[AnnotationContainer],
+		Nonce:           a[AnnotationNonce],
+		Mark:            upstream.Mark(a[AnnotationMark]),
+		UpstreamName:    a[AnnotationUpstreamName],
+		DeletionPolicy:  a[AnnotationDeletionPolicy],
+		Replaces:        a[AnnotationReplaces],
+		Holder:          a[AnnotationHolder],
+		Published:       a[AnnotationPublished] != "",
+		RetainedFrom:    a[AnnotationRetainedFrom],
+		meta:            secretMetadata(object),
+	}
+	r := reader{annotations: a}
+	v.Credential = r.name(AnnotationCredential)
+	v.Issuer = r.issuer(AnnotationIssuer)
+	v.Number = int64(r.number(AnnotationNumber, true))
+	v.Attempt = r.number(AnnotationAttempt, true)
+	v.Failures = r.number(AnnotationFailures, false)
+	v.IntentAt = r.time(AnnotationIntentAt, true)
+	v.CallDeadline = r.time(AnnotationCallDeadline, true)
+	v.Answers = r.time(AnnotationAnswers, false)
+	v.RepublishAt = r.time(AnnotationRepublishAt, false)
+	v.RefusedSince = r.time(AnnotationRefusedSince, false)
+	v.FailedAt = r.time(AnnotationFailedAt, false)
+	v.RevokedAt = r.time(AnnotationRevokedAt, false)
+	if format := a[AnnotationFormat]; format != Format {
+		return v, fmt.Errorf("version Secret %s has format %q, this operator reads %q: %w", v.Key.Name, format, Format, ErrTooNew)
+	}
+	if nonce, err := hex.DecodeString(v.Nonce); err != nil || len(nonce) != NonceBytes {
+		r.fail(AnnotationNonce)
+	}
+	if len(r.bad) > 0 {
+		return v, fmt.Errorf("version Secret %s has unreadable annotations: %s", v.Key.Name, strings.Join(r.bad, ", "))
+	}
+	return v, nil
+}
+
+// ParseSecret reads a whole version Secret, material included.
+func ParseSecret(secret *corev1.Secret) (Version, error) {
+	v, err := Parse(secret)
+	if err != nil {
+		return v, err
+	}
+	v.Material = &material.Material{
+		ClientID:     string(secret.Data[keyClientID]),
+		ClientSecret: material.New(string(secret.Data[keyClientSecret])),
+	}
+	v.Seal = secret.Data[keySeal]
+	if v.Material.ClientID == "" || v.Material.ClientSecret.Empty() || len(v.Seal) == 0 {
+		return v, fmt.Errorf("version Secret %s lacks material", v.Key.Name)
+	}
+	return v, nil
+}
+
+// Handle names the version for the upstream. The material is empty unless the
+// whole Secret was read.
+func (v *Version) Handle(parameters []byte) upstream.Handle {
+	h := upstream.Handle{Parameters: parameters, Container: v.Container, Name: v.UpstreamName, Mark: v.Mark}
+	if v.Material != nil {
+		h.Material = *v.Material
+	}
+	return h
+}
+
+// reader collects what cannot be read, so that one message names all of it.
+type reader struct {
+	annotations map[string]string
+	bad         []string
+}
+
+func (r *reader) fail(key string) { r.bad = append(r.bad, key) }
+
+func (r *reader) number(key string, required bool) int {
+	text := r.annotations[key]
+	if text == "" && !required {
+		return 0
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n == 0 && required {
+		r.fail(key)
+	}
+	return n
+}
+
+func (r *reader) time(key string, required bool) time.Time {
+	text := r.annotations[key]
+	if text == "" && !required {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		r.fail(key)
+	}
+	return t
+}
+
+func (r *reader) name(key string) types.NamespacedName {
+	namespace, name, ok := strings.Cut(r.annotations[key], "/")
+	if !ok || namespace == "" || name == "" {
+		r.fail(key)
+	}
+	return types.NamespacedName{Namespace: namespace, Name: name}
+}
+
+func (r *reader) issuer(key string) Issuer {
+	parts := strings.Split(r.annotations[key], "/")
+	if len(parts) != 3 {
+		r.fail(key)
+		return Issuer{}
+	}
+	return Issuer{Kind: parts[0], Name: parts[1], UID: types.UID(parts[2])}
+}
+
+// Intent is what a new version starts with. Random is drawn by the caller.
+type Intent struct {
+	ClusterID      string
+	Credential     types.NamespacedName
+	CredentialUID  types.UID
+	Issuer         Issuer
+	Container      string
+	Number         int64
+	Nonce          [NonceBytes]byte
+	DeletionPolicy string
+	IntentAt       time.Time
+	Answers        time.Time
+	Replaces       string
+	Failures       int
+	Holder         string
+	CallDeadline   time.Time
+	ClientSecret   material.Secret
+	Seal           []byte
+}
+
+// Secret writes the intent as a version Secret, complete: nothing is filled in
+// after the upstream answered, so no answer can be lost (class WriteAhead).
+func (i Intent) Secret() *corev1.Secret {
+	uid := string(i.CredentialUID)
+	mark := MarkFor(i.ClusterID, uid, i.Nonce)
+	immutable := true
+	annotations := map[string]string{
+		AnnotationFormat:         Format,
+		AnnotationClusterID:      i.ClusterID,
+		AnnotationCredential:     i.Credential.String(),
+		AnnotationIssuer:         i.Issuer.String(),
+		AnnotationContainer:      i.Container,
+		AnnotationNumber:         strconv.FormatInt(i.Number, 10),
+		AnnotationNonce:          hex.EncodeToString(i.Nonce[:]),
+		AnnotationMark:           string(mark),
+		AnnotationUpstreamName:   UpstreamName(i.ClusterID, uid, i.Nonce),
+		AnnotationDeletionPolicy: i.DeletionPolicy,
+		AnnotationIntentAt:       stamp(i.IntentAt),
+		AnnotationHolder:         i.Holder,
+		AnnotationAttempt:        "1",
+		AnnotationCallDeadline:   stamp(i.CallDeadline),
+	}
+	if !i.Answers.IsZero() {
+		annotations[AnnotationAnswers] = stamp(i.Answers)
+	}
+	if i.Replaces != "" {
+		annotations[AnnotationReplaces] = i.Replaces
+	}
+	if i.Failures > 0 {
+		annotations[AnnotationFailures] = strconv.Itoa(i.Failures)
+	}
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: i.Credential.Namespace,
+			Name:      VersionSecretName(i.Credential.Name, uid, i.Number),
+			Labels: map[string]string{
+				LabelRole:          RoleVersion,
+				LabelCredentialUID: uid,
+				LabelIssuerUID:     string(i.Issuer.UID),
+			},
+			Annotations: annotations,
+			Finalizers:  []string{FinalizerUpstream},
+		},
+		Type:      SecretType,
+		Immutable: &immutable,
+		Data: map[string][]byte{
+			keyClientID:     []byte(mark),
+			keyClientSecret: []byte(i.ClientSecret.Reveal()),
+			keySeal:         i.Seal,
+		},
+	}
+}
+
+// stamp keeps nanoseconds: a version and a request of the same second must keep
+// their order.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// Edit is one change of a version Secret's metadata.
+type Edit func(metav1.Object)
+
+func annotate(key, value string) Edit {
+	return func(o metav1.Object) {
+		a := maps.Clone(o.GetAnnotations())
+		if a == nil {
+			a = map[string]string{}
+		}
+		a[key] = value
+		o.SetAnnotations(a)
+	}
+}
+
+// Claimed gives the right to call to a process until a deadline.
+func Claimed(holder string, attempt int, deadline time.Time) Edit {
+	return func(o metav1.Object) {
+		annotate(AnnotationHolder, holder)(o)
+		annotate(AnnotationAttempt, strconv.Itoa(attempt))(o)
+		annotate(AnnotationCallDeadline, stamp(deadline))(o)
+	}
+}
+
+// RefusedSince records the first refusal in a row.
+func RefusedSince(t time.Time) Edit { return annotate(AnnotationRefusedSince, stamp(t)) }
+
+// FailedAt records that the version is given up, and the how-manieth in a row it is.
+func FailedAt(t time.Time, failures int) Edit {
+	return func(o metav1.Object) {
+		annotate(AnnotationFailedAt, stamp(t))(o)
+		annotate(AnnotationFailures, strconv.Itoa(failures))(o)
+	}
+}
+
+// Published records that the version was the target's content.
+func Published() Edit { return annotate(AnnotationPublished, "true") }
+
+// RepublishAt records that the version is about to be put back.
+func RepublishAt(t time.Time) Edit { return annotate(AnnotationRepublishAt, stamp(t)) }
+
+// RevokedAt records that the upstream object is gone.
+func RevokedAt(t time.Time) Edit { return annotate(AnnotationRevokedAt, stamp(t)) }
+
+// Hold puts our finalizer on.
+func Hold(o metav1.Object) {
+	if !slices.Contains(o.GetFinalizers(), FinalizerUpstream) {
+		o.SetFinalizers(append(slices.Clone(o.GetFinalizers()), FinalizerUpstream))
+	}
+}
+
+// Released takes our finalizer off.
+func Released(o metav1.Object) { dropFinalizer(o, FinalizerUpstream) }
+
+// Retained labels the version for a later credential of the same name and lets
+// it go.
+func Retained(from types.NamespacedName) Edit {
+	return func(o metav1.Object) {
+		annotate(AnnotationRetainedFrom, from.String())(o)
+		Released(o)
+	}
+}
+
+func dropFinalizer(o metav1.Object, finalizer string) {
+	o.SetFinalizers(slices.DeleteFunc(slices.Clone(o.GetFinalizers()), func(f string) bool { return f == finalizer }))
+}
