@@ -37,6 +37,10 @@ type Issuers interface {
 	Account(issuer *v1alpha1.CredentialIssuer) Account
 	// EnsureInUse puts the in-use finalizers on the issuer and its login Secret.
 	EnsureInUse(ctx context.Context, issuer *v1alpha1.CredentialIssuer) error
+	// Recheck has the login looked at soon, after a call was refused for it.
+	Recheck(issuer types.UID)
+	// Dismiss takes back a doubt that a verification has cleared.
+	Dismiss(issuer types.UID, mark upstream.Mark)
 }
 
 // Account is a snapshot of an issuer's account.

@@ -402,8 +402,14 @@ func (r *Reconciler) countContainer(ctx context.Context, s *scope, _ rotation.St
 	container, err := r.container(ctx, s)
 	if err == nil {
 		var listing upstream.Listing
-		listing, err = s.account.Upstream.List(ctx, upstream.Owner{Container: container})
+		err = r.call(ctx, s, func(ctx context.Context) (err error) {
+			listing, err = s.account.Upstream.List(ctx, upstream.Owner{Container: container})
+			return err
+		})
 		s.live = listing.Total
+	}
+	if errorsIsBusy(err) {
+		return err
 	}
 	if err != nil {
 		r.memory.setBack(s.uid, fail(r.memory.credential(s.uid), "the container cannot be read", err, r.Clock.Now()))

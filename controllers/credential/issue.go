@@ -32,6 +32,9 @@ func (r *Reconciler) createIntent(ctx context.Context, s *scope, step rotation.S
 		return errBusy
 	}
 	container, err := r.container(ctx, s)
+	if errorsIsBusy(err) {
+		return err
+	}
 	if err != nil {
 		r.memory.setBack(s.uid, fail(r.memory.credential(s.uid), "no version can be made", err, r.Clock.Now()))
 		return nil
@@ -190,6 +193,9 @@ func (r *Reconciler) verify(ctx context.Context, s *scope, step rotation.Step) e
 	}
 	now := r.Clock.Now()
 	r.memory.remember(v.UID, func(m *recollection) { m.judge(v.Number, verdict, err, now) })
+	if err == nil && verdict.Accepted {
+		r.Issuers.Dismiss(s.issuer.UID, v.Mark)
+	}
 	if err == nil && !verdict.Accepted && step.Version == s.observeTarget().Published {
 		r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonPublishedRefused, "Verify", "version %d is refused by the upstream: %s", v.Number, verdict.Detail)
 	}
@@ -247,5 +253,9 @@ func (r *Reconciler) call(ctx context.Context, s *scope, do func(context.Context
 	defer release()
 	detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), rotation.CallTime)
 	defer cancel()
-	return do(detached)
+	err := do(detached)
+	if upstream.ClassOf(err) == upstream.LoginFailed {
+		r.Issuers.Recheck(s.issuer.UID)
+	}
+	return err
 }
