@@ -121,7 +121,7 @@ func (s *Sim) serve(op operation) http.HandlerFunc {
 		}
 		if wait, ok := s.throttle.Take(login.Username, s.behaves().RateLimit); !ok {
 			answer := s.failure(http.StatusTooManyRequests, "Too many requests.").answer()
-			s.stage.RetryAfter(answer, wait, simkit.RetryAfterSeconds)
+			s.stage.RetryAfter(&answer, wait, simkit.RetryAfterSeconds)
 			s.stage.Reply(w, call, answer)
 			return
 		}

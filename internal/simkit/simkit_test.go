@@ -108,6 +108,29 @@ func (th *theatre) await(t *testing.T, kind string) Event {
 	return event
 }
 
+// expect posts once and checks the answer; status 0 means that none arrives.
+func (th *theatre) expect(t *testing.T, status int, text string, header map[string]string) {
+	t.Helper()
+	answer, body, err := th.post(t.Context(), "billing")
+	if status == 0 {
+		if err == nil {
+			t.Fatalf("an answer arrived: %d %s", answer.StatusCode, body)
+		}
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.StatusCode != status || !strings.Contains(body, text) {
+		t.Errorf("got %d %q, want %d with %q", answer.StatusCode, body, status, text)
+	}
+	for name, want := range header {
+		if got := answer.Header.Get(name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
+
 func TestAFaultStrikesOnItsSideOfTheCommit(t *testing.T) {
 	cases := map[string]struct {
 		fault      Fault
@@ -158,24 +181,7 @@ func TestAFaultStrikesOnItsSideOfTheCommit(t *testing.T) {
 			th := newTheatre(t)
 			tc.fault.Operation = "thing.*"
 			th.add(t, tc.fault)
-			answer, body, err := th.post(t.Context(), "billing")
-			if tc.wantStatus == 0 {
-				if err == nil {
-					t.Fatalf("an answer arrived: %d %s", answer.StatusCode, body)
-				}
-			} else {
-				if err != nil {
-					t.Fatal(err)
-				}
-				if answer.StatusCode != tc.wantStatus || !strings.Contains(body, tc.wantBody) {
-					t.Errorf("got %d %q, want %d with %q", answer.StatusCode, body, tc.wantStatus, tc.wantBody)
-				}
-				for header, want := range tc.wantHeader {
-					if got := answer.Header.Get(header); got != want {
-						t.Errorf("%s: got %q, want %q", header, got, want)
-					}
-				}
-			}
+			th.expect(t, tc.wantStatus, tc.wantBody, tc.wantHeader)
 			if got := th.committed(); got != tc.commits {
 				t.Errorf("%d commits, want %d", got, tc.commits)
 			}

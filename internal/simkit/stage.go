@@ -235,14 +235,17 @@ func (s *Stage) refusal(fault Fault) Answer {
 		answer = s.Error(fault.Status, orElse(fault.Message, http.StatusText(fault.Status)))
 	}
 	if fault.RetryAfter > 0 {
-		s.RetryAfter(answer, time.Duration(fault.RetryAfter), fault.RetryAfterForm)
+		s.RetryAfter(&answer, time.Duration(fault.RetryAfter), fault.RetryAfterForm)
 	}
 	return answer
 }
 
 // RetryAfter puts the header on an answer in one of the forms. Seconds are rounded
 // up: a client that believes them must not come too early.
-func (s *Stage) RetryAfter(answer Answer, wait time.Duration, form string) {
+func (s *Stage) RetryAfter(answer *Answer, wait time.Duration, form string) {
+	if answer.Header == nil {
+		answer.Header = http.Header{}
+	}
 	switch form {
 	case RetryAfterSeconds:
 		answer.Header.Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
