@@ -156,9 +156,13 @@ func (r *Reconciler) act(ctx context.Context, s *scope, step rotation.Step) erro
 	case rotation.AddFinalizer, rotation.RemoveFinalizer:
 		return r.setFinalizer(ctx, s, step.Action == rotation.AddFinalizer)
 	case rotation.HoldIssuer:
+		// What was written is read again before the intent is made.
+		s.fresh &^= rotation.FactIssuer
 		return r.Issuers.EnsureInUse(ctx, s.issuer)
 	case rotation.CreateIntent:
 		return r.createIntent(ctx, s, step)
+	case rotation.Adopt:
+		return r.adopt(ctx, s, step)
 	case rotation.Claim:
 		return r.claim(ctx, s, step)
 	case rotation.Issue:

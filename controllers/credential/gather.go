@@ -35,7 +35,7 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*sc
 	s := &scope{
 		key: name, memory: r.memory, slots: r.slots, holder: r.Options.Holder, clusterID: r.Options.ClusterID,
 		observeOnly: r.Options.ObserveOnly, orphanAge: r.Options.OrphanAge, clockSteady: r.Clock.Steady(),
-		strange: map[int64]*rotation.Problem{}, marked: map[int64]bool{},
+		strange: map[types.UID]*rotation.Problem{}, marked: map[int64]bool{},
 	}
 	credential := &v1alpha1.APIClientCredential{}
 	switch err := r.Client.Get(ctx, name, credential); {
@@ -50,7 +50,7 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*sc
 	if err != nil {
 		return nil, err
 	}
-	s.adoptJournal(secrets)
+	s.sortJournal(secrets)
 	if s.credential == nil {
 		if len(s.versions) == 0 {
 			r.memory.found(name)
@@ -73,17 +73,15 @@ func (r *Reconciler) cachedSecrets(ctx context.Context, name types.NamespacedNam
 	return list.Items, err
 }
 
-// adoptJournal sorts out which Secrets are this credential's. Without a credential
+// sortJournal finds out which Secrets are this credential's. Without a credential
 // the newest incarnation's are.
-func (s *scope) adoptJournal(secrets []metav1.PartialObjectMetadata) {
+func (s *scope) sortJournal(secrets []metav1.PartialObjectMetadata) {
 	var all []journal.Version
-	problems := map[types.UID]*rotation.Problem{}
 	for i := range secrets {
-		labels := secrets[i].GetLabels()
-		switch labels[journal.LabelRole] {
+		switch secrets[i].GetLabels()[journal.LabelRole] {
 		case journal.RoleVersion:
 			v, err := journal.Parse(&secrets[i])
-			problems[v.UID] = unreadable(err)
+			s.strange[v.UID] = s.untouchable(&v, err)
 			all = append(all, v)
 		case journal.RoleTarget:
 			if s.credential != nil && secrets[i].Name == s.credential.Spec.Secret.Name {
@@ -93,37 +91,43 @@ func (s *scope) adoptJournal(secrets []metav1.PartialObjectMetadata) {
 	}
 	if s.credential == nil {
 		for _, v := range all {
-			if v.Held || v.Terminating {
+			if v.Held {
 				s.uid = v.CredentialUID
 			}
 		}
 	}
 	for _, v := range all {
-		if v.CredentialUID != s.uid || !v.Held && (v.Terminating || v.RetainedFrom != "") {
-			continue // another incarnation's, or let go already
-		}
-		s.versions = append(s.versions, v)
-		if p := problems[v.UID]; p != nil {
-			s.strange[v.Number] = p
-		} else if v.ClusterID != s.clusterID {
-			s.strange[v.Number] = &rotation.Problem{
-				Reason: v1alpha1.ReasonClusterMoved, Stalled: true,
-				Message: fmt.Sprintf("version %d was written by cluster %s, this is %s: nothing is written upstream from here; "+
-					"see docs/backup-restore.md", v.Number, v.ClusterID, s.clusterID),
+		switch {
+		case v.Terminating && !v.Held:
+			// Let go already; the cache or a foreign finalizer still shows it.
+		case v.RetainedFrom != "":
+			if s.credential != nil && s.credential.DeletionTimestamp == nil && !s.memory.version(v.UID).unfit {
+				s.retained = append(s.retained, v)
 			}
+		case v.CredentialUID == s.uid:
+			s.versions = append(s.versions, v)
 		}
 	}
-	slices.SortFunc(s.versions, func(a, b journal.Version) int { return int(a.Number - b.Number) })
+	byNumber := func(a, b journal.Version) int { return int(a.Number - b.Number) }
+	slices.SortFunc(s.versions, byNumber)
+	slices.SortFunc(s.retained, byNumber)
 }
 
-func unreadable(err error) *rotation.Problem {
+// untouchable says why a version may only be looked at; nil if it is ours to handle.
+func (s *scope) untouchable(v *journal.Version, err error) *rotation.Problem {
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, journal.ErrTooNew):
 		return &rotation.Problem{Reason: v1alpha1.ReasonJournalTooNew, Stalled: true, Message: err.Error() + "; run the newer operator"}
+	case err != nil:
+		return &rotation.Problem{Reason: v1alpha1.ReasonJournalUnreadable, Stalled: true, Message: err.Error()}
+	case v.ClusterID != s.clusterID:
+		return &rotation.Problem{
+			Reason: v1alpha1.ReasonClusterMoved, Stalled: true,
+			Message: fmt.Sprintf("version %d was written by cluster %s, this is %s: nothing is written upstream from here; see docs/backup-restore.md",
+				v.Number, v.ClusterID, s.clusterID),
+		}
 	}
-	return &rotation.Problem{Reason: v1alpha1.ReasonJournalUnreadable, Stalled: true, Message: err.Error()}
+	return nil
 }
 
 // gatherIssuer finds the issuer that the credential names, or the one that a left
@@ -170,10 +174,9 @@ func (s *scope) setIssuer(issuer *v1alpha1.CredentialIssuer, account Account) {
 		RepeatHarmless: c.UniqueNames && (c.Class == upstream.WriteAhead || c.Class == upstream.Readable),
 		Verifies:       verifies, Overlap: c.Overlap, MaxLive: c.MaxLive, Settle: c.Settle,
 	}
-	for i := range s.versions {
-		v := &s.versions[i]
-		if v.Container != account.Realm && !strings.HasPrefix(v.Container, account.Realm+"/") && s.strange[v.Number] == nil {
-			s.strange[v.Number] = &rotation.Problem{
+	for _, v := range slices.Concat(s.versions, s.retained) {
+		if v.Container != account.Realm && !strings.HasPrefix(v.Container, account.Realm+"/") && s.strange[v.UID] == nil {
+			s.strange[v.UID] = &rotation.Problem{
 				Reason: v1alpha1.ReasonIssuerMoved, Stalled: true,
 				Message: fmt.Sprintf("version %d was made in %s and the issuer is now an account on %s: nothing is concluded or revoked there",
 					v.Number, v.Container, account.Realm),
@@ -364,7 +367,7 @@ func (r *Reconciler) lookAtTarget(ctx context.Context, s *scope, step rotation.S
 			s.target = journal.ReadTargetSecret(secret)
 		}
 	}
-	all := s.target.Exists && (s.touched() || !s.hintKnown())
+	all := s.target.Exists && (s.touched() || !s.hintKnown() || s.target.RetainedFrom != "")
 	for i := range s.versions {
 		v := &s.versions[i]
 		if v.Material != nil || !all && v.Number != step.Version {

@@ -28,7 +28,9 @@ type recollection struct {
 	// doubt is what is still to be looked into; seenDoubt is the verdict's last word.
 	doubt     string
 	seenDoubt string
-	revoked      bool
+	revoked   bool
+	// unfit: a retained version that the upstream does not accept any more.
+	unfit bool
 	setback
 }
 

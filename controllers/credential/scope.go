@@ -33,8 +33,10 @@ type scope struct {
 	specProblem  *rotation.Problem
 
 	versions []journal.Version
-	// strange holds what keeps a version from being touched, by number.
-	strange map[int64]*rotation.Problem
+	// retained are versions that an earlier credential of the same name let go.
+	retained []journal.Version
+	// strange holds what keeps a version from being touched.
+	strange map[types.UID]*rotation.Problem
 	target  journal.Target
 	// secret is the target as it was read live; nil if it was not, or is missing.
 	secret *corev1.Secret
@@ -101,6 +103,9 @@ func (s *scope) observe(now time.Time) rotation.Observed {
 	for i := range s.versions {
 		o.Versions = append(o.Versions, s.observeVersion(&s.versions[i]))
 	}
+	for i := range s.retained {
+		o.Retained = append(o.Retained, s.observeVersion(&s.retained[i]))
+	}
 	o.Target = s.observeTarget()
 	return o
 }
@@ -141,7 +146,7 @@ func (s *scope) observeVersion(v *journal.Version) rotation.Version {
 		Number:        v.Number,
 		IntentAt:      v.IntentAt,
 		Answers:       v.Answers,
-		Problem:       s.strange[v.Number],
+		Problem:       s.strange[v.UID],
 		Terminating:   v.Terminating,
 		Failed:        !v.FailedAt.IsZero(),
 		FailedAt:      v.FailedAt,
@@ -192,7 +197,12 @@ func (s *scope) predecessorGone(v *journal.Version) bool {
 func (s *scope) observeTarget() rotation.Target {
 	t := rotation.Target{
 		Exists: s.target.Exists, Ours: s.target.CredentialUID == s.uid, Terminating: s.target.Terminating,
-		PublishedAt: s.target.PublishedAt,
+		Retained: s.target.CredentialUID == "" && s.target.RetainedFrom == s.key.String(), PublishedAt: s.target.PublishedAt,
+	}
+	if t.Retained && s.heldByBytes() != 0 {
+		// It is written once more, to bear this credential's UID.
+		t.Ours, t.Stale, t.Published = true, true, s.heldByBytes()
+		return t
 	}
 	if !t.Exists || !t.Ours {
 		return t

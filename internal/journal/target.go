@@ -22,6 +22,8 @@ type Target struct {
 	ResourceVersion string
 	CredentialUID   types.UID
 	Terminating     bool
+	// RetainedFrom names the credential that let the target go; empty otherwise.
+	RetainedFrom string
 	// Hint is what we wrote about its content.
 	Hint Hint
 	// PublishedAt is the time of our managedFields entry; zero if there is none.
@@ -60,6 +62,7 @@ func ReadTarget(object metav1.Object) Target {
 		ResourceVersion: object.GetResourceVersion(),
 		CredentialUID:   types.UID(object.GetLabels()[LabelCredentialUID]),
 		Terminating:     object.GetDeletionTimestamp() != nil,
+		RetainedFrom:    object.GetAnnotations()[AnnotationRetainedFrom],
 		Hint:            parseHint(object.GetAnnotations()[AnnotationRendered]),
 	}
 	for _, entry := range object.GetManagedFields() {
@@ -173,6 +176,7 @@ func (p Publication) Onto(existing *corev1.Secret) *corev1.Secret {
 		secret.Data = map[string][]byte{}
 	}
 	maps.Copy(secret.Data, p.Data)
+	delete(secret.Annotations, AnnotationRetainedFrom)
 	set(&secret.Labels, LabelRole, RoleTarget)
 	set(&secret.Labels, LabelCredentialUID, string(p.CredentialUID))
 	set(&secret.Annotations, AnnotationCredential, p.Credential.String())

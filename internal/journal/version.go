@@ -346,6 +346,20 @@ func Retained(from types.NamespacedName) Edit {
 	}
 }
 
+// Adopted gives a retained version to another credential.
+func Adopted(uid types.UID) Edit {
+	return func(o metav1.Object) {
+		Hold(o)
+		a := maps.Clone(o.GetAnnotations())
+		delete(a, AnnotationRetainedFrom)
+		a[AnnotationPublished] = "true"
+		o.SetAnnotations(a)
+		labels := maps.Clone(o.GetLabels())
+		labels[LabelCredentialUID] = string(uid)
+		o.SetLabels(labels)
+	}
+}
+
 func dropFinalizer(o metav1.Object, finalizer string) {
 	o.SetFinalizers(slices.DeleteFunc(slices.Clone(o.GetFinalizers()), func(f string) bool { return f == finalizer }))
 }

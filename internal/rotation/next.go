@@ -27,6 +27,7 @@ var keep = []rule{
 	refuseStrangeJournals,
 	respectSuspension,
 	finishRetirements,
+	adoptRetained,
 	refuseForeignSecrets,
 	refuseBadSpec,
 	lookAtDrift,
@@ -203,7 +204,36 @@ func (s *situation) revoke(v *Version) *Step {
 	return nil
 }
 
+// adoptRetained takes over what an earlier credential of the same name left alive,
+// before anything is issued: its workloads go on with what they hold.
+func adoptRetained(s *situation) *Step {
+	if len(s.Retained) == 0 {
+		return nil
+	}
+	v := &s.Retained[0]
+	switch {
+	case v.Problem != nil:
+		return s.stop(v.Problem)
+	case s.blocked() != nil:
+		return s.stop(s.blocked())
+	case s.now.Before(v.NotBefore):
+		s.note(v.Trouble, nil, v.NotBefore)
+		return s.stop(nil)
+	case !s.Credential.Finalized:
+		return &Step{Action: AddFinalizer, Needs: FactCredential}
+	case !s.Account.Held:
+		return &Step{Action: HoldIssuer, Needs: FactIssuer}
+	case s.Fresh.Has(FactGuard) && !s.Operator.GuardInForce:
+		s.wake(s.now.Add(guardRetry))
+		return s.stop(s.guardless())
+	}
+	return &Step{Action: Adopt, Version: v.Number, Needs: FactCredential | FactGuard}
+}
+
 func refuseForeignSecrets(s *situation) *Step {
+	if s.Target.Retained && !s.Target.Ours && !s.Fresh.Has(FactTarget) {
+		return &Step{Action: Look, Needs: FactTarget}
+	}
 	if s.Target.Exists && !s.Target.Ours {
 		return s.stop(&Problem{Reason: "SecretNotOurs", Stalled: true, Message: "a Secret of that name exists and belongs to somebody else: " +
 			"delete or rename it, or make a new credential with another secret.name"})

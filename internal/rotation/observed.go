@@ -21,6 +21,9 @@ type Observed struct {
 	// Versions of the credential in ascending order, terminating and failed ones
 	// included.
 	Versions []Version
+	// Retained are versions that an earlier credential of the same name left alive, in
+	// ascending order. They are adopted before anything is issued.
+	Retained []Version
 	// Fresh are the facts that were read live in this pass. The others come from
 	// the cache and may be old: good enough to idle, not good enough to act.
 	Fresh Facts
@@ -102,6 +105,9 @@ type Target struct {
 	// Exists and Ours: a Secret of the name exists; it is this credential's.
 	Exists bool
 	Ours   bool
+	// Retained: an earlier credential of the same name let it go. It is ours if it
+	// holds a version that was adopted.
+	Retained bool
 	// Terminating: somebody deleted it and a foreign finalizer holds it.
 	Terminating bool
 	// Published is the number of the version that it holds; 0 if none is known.

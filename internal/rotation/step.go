@@ -19,6 +19,8 @@ const (
 	CreateIntent Action = "CreateIntent"
 	// Claim takes over the right to call for an intent.
 	Claim Action = "Claim"
+	// Adopt takes over a retained version that the upstream still accepts.
+	Adopt Action = "Adopt"
 	// Issue calls the upstream to create the version.
 	Issue Action = "Issue"
 	// Verify asks the upstream whether it takes the material.
@@ -58,7 +60,7 @@ const (
 // Actions lists every action, for tests that must not forget one.
 func Actions() []Action {
 	return []Action{
-		Wait, Look, AddFinalizer, HoldIssuer, CreateIntent, Claim, Issue, Verify, NoteRefusal, Fail, MarkRepublish, Publish,
+		Wait, Look, AddFinalizer, HoldIssuer, CreateIntent, Adopt, Claim, Issue, Verify, NoteRefusal, Fail, MarkRepublish, Publish,
 		NotePublished, Retire, Revoke, NoteRevoked, Release, Abandon, Retain, RetainTarget, DeleteTarget, RemoveFinalizer,
 	}
 }

@@ -1,0 +1,249 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/journal"
+)
+
+const (
+	// countInterval is the shortest time between two writes of status that change
+	// nothing but counts: every rotation changes them (hazard M2).
+	countInterval = 30 * time.Second
+	// countPause gathers changes of credentials that come together into one count.
+	countPause = time.Second
+	// conflictPause lets the cache see what the API server has.
+	conflictPause = 100 * time.Millisecond
+)
+
+// ServerClock is the API server's clock; see internal/serverclock.
+type ServerClock interface{ Now() time.Time }
+
+// Reconciler says of each RotationPolicy whether it is applied, and to how many.
+type Reconciler struct {
+	Client   client.Client
+	Recorder events.EventRecorder
+	// Server is the clock of what is stored; Local measures waiting.
+	Server ServerClock
+	Local  clock.PassiveClock
+
+	mu     sync.Mutex
+	writes map[types.NamespacedName]write
+}
+
+// write is the last write of a policy's status.
+type write struct {
+	// basis is the resourceVersion that it was made from. A cache that still shows it
+	// is behind.
+	basis string
+	at    time.Time
+}
+
+// Setup adds the controller to a manager.
+func Setup(mgr ctrl.Manager, server ServerClock) error {
+	r := &Reconciler{
+		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("claviger"), Server: server, Local: clock.RealClock{},
+	}
+	changed := builder.WithPredicates(predicate.GenerationChangedPredicate{})
+	return ctrl.NewControllerManagedBy(mgr).
+		Named("rotationpolicy").
+		For(&v1alpha1.RotationPolicy{}, changed).
+		// One policy's selector decides how many are left for the others.
+		Watches(&v1alpha1.RotationPolicy{}, r.recount(), changed).
+		Watches(&v1alpha1.APIClientCredential{}, r.recount(), builder.WithPredicates(countable())).
+		Complete(r)
+}
+
+// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=rotationpolicies,verbs=get;list;watch
+// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=rotationpolicies/status,verbs=update;patch
+// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=apiclientcredentials,verbs=get;list;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconcile writes the status of a policy if it changed.
+func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	policy := &v1alpha1.RotationPolicy{}
+	if err := r.Client.Get(ctx, request.NamespacedName, policy); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.forget(request.NamespacedName)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	credentials, notReady, err := r.count(ctx, policy)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	before := policy.Status
+	after := projected(policy, credentials, notReady, metav1.NewTime(r.Server.Now().Truncate(time.Second)))
+	last := r.last(request.NamespacedName)
+	do, pause := due(before, after, last.at, r.Local.Now())
+	if !do {
+		return ctrl.Result{RequeueAfter: pause}, nil
+	}
+	if policy.ResourceVersion == last.basis {
+		return ctrl.Result{RequeueAfter: conflictPause}, nil
+	}
+	basis := policy.ResourceVersion
+	policy.Status = after
+	if err := r.Client.Status().Update(ctx, policy, client.FieldOwner(journal.FieldManager)); err != nil {
+		if apierrors.IsConflict(err) {
+			return ctrl.Result{RequeueAfter: conflictPause}, nil
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	r.wrote(request.NamespacedName, write{basis: basis, at: r.Local.Now()})
+	r.tell(policy, meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionAccepted))
+	return ctrl.Result{}, nil
+}
+
+// count returns how many credentials the policy applies to and how many of them are
+// not ready.
+func (r *Reconciler) count(ctx context.Context, policy *v1alpha1.RotationPolicy) (credentials, notReady int64, err error) {
+	var policies v1alpha1.RotationPolicyList
+	if err := r.Client.List(ctx, &policies, client.InNamespace(policy.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return 0, 0, fmt.Errorf("list the policies: %w", err)
+	}
+	var list v1alpha1.APIClientCredentialList
+	if err := r.Client.List(ctx, &list, client.InNamespace(policy.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return 0, 0, fmt.Errorf("list the credentials: %w", err)
+	}
+	resolver := newResolver(policies.Items)
+	for i := range list.Items {
+		applies := resolver.resolve(&list.Items[i]).Policy
+		if applies == nil || applies.UID != policy.UID {
+			continue
+		}
+		credentials++
+		if !meta.IsStatusConditionTrue(list.Items[i].Status.Conditions, v1alpha1.ConditionReady) {
+			notReady++
+		}
+	}
+	return credentials, notReady, nil
+}
+
+// projected is the status that tells whether the policy is applied, and to how many.
+func projected(policy *v1alpha1.RotationPolicy, credentials, notReady int64, now metav1.Time) v1alpha1.RotationPolicyStatus {
+	status := *policy.Status.DeepCopy()
+	status.ObservedGeneration = policy.Generation
+	status.Credentials, status.NotReady = credentials, notReady
+	accepted := metav1.Condition{
+		Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue,
+		Reason: v1alpha1.ReasonAccepted, Message: "The policy is applied.",
+		ObservedGeneration: policy.Generation, LastTransitionTime: now,
+	}
+	if _, err := Compile(policy.Spec); err != nil {
+		accepted.Status, accepted.Reason = metav1.ConditionFalse, v1alpha1.ReasonInvalidPolicy
+		accepted.Message = strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	meta.SetStatusCondition(&status.Conditions, accepted)
+	return status
+}
+
+// due decides whether a status is written now or, if it differs in counts alone and
+// was written a moment ago, after a pause. A pause of zero means that nothing is to
+// be written at all.
+func due(before, after v1alpha1.RotationPolicyStatus, last, now time.Time) (do bool, pause time.Duration) {
+	if apiequality.Semantic.DeepEqual(before, after) {
+		return false, 0
+	}
+	recounted := *before.DeepCopy()
+	recounted.Credentials, recounted.NotReady = after.Credentials, after.NotReady
+	if next := last.Add(countInterval); apiequality.Semantic.DeepEqual(recounted, after) && now.Before(next) {
+		return false, next.Sub(now)
+	}
+	return true, 0
+}
+
+// tell records an event if the policy was accepted or refused, after the write that
+// made it true. before is nil if there was no verdict.
+func (r *Reconciler) tell(policy *v1alpha1.RotationPolicy, before *metav1.Condition) {
+	after := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionAccepted)
+	refused := after.Status == metav1.ConditionFalse
+	switch {
+	case policy.DeletionTimestamp != nil, before != nil && before.Status == after.Status, before == nil && !refused:
+	case refused:
+		r.Recorder.Eventf(policy, nil, corev1.EventTypeWarning, after.Reason, "Accept", "%s", after.Message)
+	default:
+		r.Recorder.Eventf(policy, nil, corev1.EventTypeNormal, after.Reason, "Accept", "%s", after.Message)
+	}
+}
+
+func (r *Reconciler) last(key types.NamespacedName) write {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.writes[key]
+}
+
+func (r *Reconciler) wrote(key types.NamespacedName, w write) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.writes == nil {
+		r.writes = map[types.NamespacedName]write{}
+	}
+	r.writes[key] = w
+}
+
+func (r *Reconciler) forget(key types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.writes, key)
+}
+
+// countable lets through what can change a count: a credential that comes or goes,
+// and one whose choice of policy or readiness changed.
+func countable() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+		before, ok := e.ObjectOld.(*v1alpha1.APIClientCredential)
+		after, same := e.ObjectNew.(*v1alpha1.APIClientCredential)
+		if !ok || !same {
+			return false
+		}
+		ready := func(c *v1alpha1.APIClientCredential) bool {
+			return meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionReady)
+		}
+		return ready(before) != ready(after) ||
+			!apiequality.Semantic.DeepEqual(before.Labels, after.Labels) ||
+			!apiequality.Semantic.DeepEqual(before.Spec.PolicyRef, after.Spec.PolicyRef)
+	}}
+}
+
+// recount wakes all policies of the namespace, a moment later.
+func (r *Reconciler) recount() handler.EventHandler {
+	later := func(ctx context.Context, o client.Object, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+		var list v1alpha1.RotationPolicyList
+		if err := r.Client.List(ctx, &list, client.InNamespace(o.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "list the policies of a namespace")
+			return
+		}
+		for i := range list.Items {
+			queue.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])}, countPause)
+		}
+	}
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { later(ctx, e.Object, q) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) { later(ctx, e.ObjectNew, q) },
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) { later(ctx, e.Object, q) },
+	}
+}

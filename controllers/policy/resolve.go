@@ -1,0 +1,172 @@
+// Package policy tells which RotationPolicy applies to a credential, and tells each
+// policy's author whether it is applied at all. The one idea: the choice and the
+// meaning of a policy are pure functions, so that the reconciler that renews and the
+// one that counts cannot differ.
+package policy
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/interval"
+)
+
+// Preferences are a policy as the planner uses it.
+type Preferences struct {
+	// RotateAfter is the age at which a version is renewed; Unlimited is never.
+	RotateAfter interval.Interval
+	// Overlap is how long the predecessor stays valid after publication, at least.
+	Overlap interval.Interval
+	// Windows for routine renewal and retirement; none means always.
+	Windows interval.Windows
+	// VerifyTimeout is how long refusals of new material are patience; zero leaves it
+	// to the upstream.
+	VerifyTimeout time.Duration
+}
+
+// defaultOverlap is for renewals on request where no policy says otherwise.
+const defaultOverlap = 24 * time.Hour
+
+// Default are the preferences without a policy: nothing is due by age (hazard 2.6).
+func Default() Preferences {
+	return Preferences{RotateAfter: interval.Unlimited(), Overlap: interval.FromDuration(defaultOverlap)}
+}
+
+// Compile reads a policy. The error is for people and names every field that cannot
+// be used; it says what admission has refused already, too, because a cluster may
+// hold what an older schema let in.
+func Compile(spec v1alpha1.RotationPolicySpec) (Preferences, error) {
+	p := Default()
+	var problems []error
+	fail := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+
+	if rotateAfter, err := interval.Parse(string(spec.RotateAfter)); err != nil {
+		fail("rotateAfter: %w", err)
+	} else if rotateAfter.IsZero() {
+		fail("rotateAfter: an interval of zero is refused")
+	} else {
+		p.RotateAfter = rotateAfter
+	}
+	switch overlap, err := interval.Parse(string(spec.Overlap)); {
+	case spec.Overlap == "" && p.RotateAfter.IsUnlimited():
+	case spec.Overlap == "":
+		fail("overlap: required, because it says how long the old credential stays valid")
+	case err != nil:
+		fail("overlap: %w", err)
+	case overlap.IsZero():
+		fail("overlap: an interval of zero is refused: workloads would fail until they notice")
+	case overlap.IsUnlimited():
+		fail("overlap: cannot be Unlimited: the old credential would never be revoked")
+	case !interval.DefinitelyLess(overlap, p.RotateAfter):
+		fail("overlap: %s is not smaller than rotateAfter %s on every calendar", overlap, p.RotateAfter)
+	default:
+		p.Overlap = overlap
+	}
+	for i, w := range spec.Windows {
+		window, err := interval.ParseWindow(w.Schedule, w.Duration.Duration.String(), w.TimeZone)
+		if err != nil {
+			fail("windows[%d]: %w", i, err)
+			continue
+		}
+		p.Windows = append(p.Windows, window)
+	}
+	if timeout := spec.Verify.Timeout; timeout != nil {
+		if timeout.Duration <= 0 {
+			fail("verify.timeout: must be more than zero")
+		}
+		p.VerifyTimeout = timeout.Duration
+	}
+	if _, err := selectorOf(spec.Selector); err != nil {
+		fail("selector: %w", err)
+	}
+	if err := errors.Join(problems...); err != nil {
+		return Preferences{}, err
+	}
+	return p, nil
+}
+
+// Resolution is which policy applies to a credential.
+type Resolution struct {
+	// Policy that applies; nil if none does.
+	Policy *v1alpha1.RotationPolicy
+	// Ambiguous names the other policies that select the credential, in the order in
+	// which they would apply.
+	Ambiguous []string
+	// Missing is the name of a policy that the credential refers to and that does not
+	// exist. Nothing else applies in its place: who names a policy wants that one.
+	Missing string
+}
+
+// Resolve finds the policy of a credential among those of its namespace: the one that
+// it names, else the oldest whose selector matches. A policy that is selected and
+// cannot be used is returned all the same: falling back to another one would renew by
+// rules that nobody wrote for this credential.
+func Resolve(credential *v1alpha1.APIClientCredential, policies []v1alpha1.RotationPolicy) Resolution {
+	return newResolver(policies).resolve(credential)
+}
+
+// resolver answers for many credentials.
+type resolver struct {
+	byName map[string]*v1alpha1.RotationPolicy
+	// oldest first, those with a selector only.
+	selecting []selecting
+}
+
+type selecting struct {
+	policy   *v1alpha1.RotationPolicy
+	selector labels.Selector
+}
+
+func newResolver(policies []v1alpha1.RotationPolicy) resolver {
+	r := resolver{byName: map[string]*v1alpha1.RotationPolicy{}}
+	for i := range policies {
+		p := &policies[i]
+		r.byName[p.Name] = p
+		if selector, err := selectorOf(p.Spec.Selector); err == nil && !selectsNothing(selector) {
+			r.selecting = append(r.selecting, selecting{policy: p, selector: selector})
+		}
+	}
+	// By age and not by name first: otherwise a new policy called "a" would take over
+	// (hazard M9).
+	slices.SortFunc(r.selecting, func(a, b selecting) int {
+		return cmp.Or(a.policy.CreationTimestamp.Compare(b.policy.CreationTimestamp.Time), cmp.Compare(a.policy.Name, b.policy.Name))
+	})
+	return r
+}
+
+func (r resolver) resolve(credential *v1alpha1.APIClientCredential) Resolution {
+	if ref := credential.Spec.PolicyRef; ref != nil {
+		if named, ok := r.byName[ref.Name]; ok {
+			return Resolution{Policy: named}
+		}
+		return Resolution{Missing: ref.Name}
+	}
+	var found Resolution
+	for _, s := range r.selecting {
+		switch {
+		case !s.selector.Matches(labels.Set(credential.Labels)):
+		case found.Policy == nil:
+			found.Policy = s.policy
+		default:
+			found.Ambiguous = append(found.Ambiguous, s.policy.Name)
+		}
+	}
+	return found
+}
+
+// selectorOf reads a selector: absent selects nothing, {} selects all.
+func selectorOf(selector *metav1.LabelSelector) (labels.Selector, error) {
+	return metav1.LabelSelectorAsSelector(selector)
+}
+
+func selectsNothing(selector labels.Selector) bool {
+	_, selectable := selector.Requirements()
+	return !selectable
+}

@@ -1,0 +1,115 @@
+// Package controllers holds the one list of all controllers.
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	crmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/controllers/credential"
+	"github.com/claviger-dev/claviger/controllers/issuer"
+	"github.com/claviger-dev/claviger/controllers/policy"
+	"github.com/claviger-dev/claviger/internal/admission"
+	"github.com/claviger-dev/claviger/internal/journal"
+	"github.com/claviger-dev/claviger/internal/metrics"
+	"github.com/claviger-dev/claviger/internal/rotation"
+	"github.com/claviger-dev/claviger/internal/serverclock"
+	"github.com/claviger-dev/claviger/internal/upstream"
+)
+
+// Options are the operator's settings.
+type Options struct {
+	// Registry has the upstreams.
+	Registry upstream.Registry
+	// Clock is the API server's time.
+	Clock *serverclock.Clock
+	// ClusterID is recorded in every version.
+	ClusterID string
+	// Holder names this process in claims.
+	Holder string
+	// Version of the operator, for metrics and upstreams.
+	Version string
+	// OperatorNamespace is where the operator runs; may be empty.
+	OperatorNamespace string
+	// ObserveOnly writes nothing upstream.
+	ObserveOnly bool
+	// OrphanAge is how long what belongs to nothing is left alone.
+	OrphanAge time.Duration
+	// SweepInterval is the time between two passes over an issuer.
+	SweepInterval time.Duration
+	// Workers is how many credentials are looked after at a time.
+	Workers int
+	// AllowInsecureUpstreams allows http and loopback; for tests and the demo.
+	AllowInsecureUpstreams bool
+}
+
+// Setup adds every controller to the manager.
+func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
+	accounts := issuer.NewAccounts(issuer.AccountsOptions{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Workers: o.Workers, OperatorNamespace: o.OperatorNamespace,
+	})
+	calls, err := upstream.NewMetrics(crmetrics.Registry)
+	if err != nil {
+		return fmt.Errorf("register the metrics of upstream calls: %w", err)
+	}
+	counters, err := metrics.Register(crmetrics.Registry, mgr.GetClient(), o.Clock, o.Version)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	err = issuer.Setup(mgr, accounts, issuer.Options{
+		Registry: o.Registry, ClusterID: o.ClusterID, Server: o.Clock, SweepInterval: o.SweepInterval, OrphanAge: o.OrphanAge, ObserveOnly: o.ObserveOnly,
+		Transport: upstream.TransportOptions{
+			AllowPlainHTTP: o.AllowInsecureUpstreams, AllowLoopback: o.AllowInsecureUpstreams, UserAgent: "claviger/" + o.Version, Timeout: rotation.CallTime,
+		},
+		Observe: calls.Observer,
+	})
+	if err != nil {
+		return fmt.Errorf("set up issuers: %w", err)
+	}
+	if err := policy.Setup(mgr, o.Clock); err != nil {
+		return fmt.Errorf("set up policies: %w", err)
+	}
+	guard, err := admission.NewGuard(mgr.GetAPIReader(), mgr.GetClient(), clock.RealClock{})
+	if err != nil {
+		return err
+	}
+	credentials := &credential.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Store: journal.Store{Client: mgr.GetClient(), Live: mgr.GetAPIReader()},
+		Issuers: issuers{accounts}, Guard: guard, Clock: o.Clock, Events: mgr.GetEventRecorder("claviger"), Metrics: counters,
+		Options: credential.Options{ClusterID: o.ClusterID, Holder: o.Holder, ObserveOnly: o.ObserveOnly, OrphanAge: o.OrphanAge},
+	}
+	if err := credentials.SetupWithManager(ctx, mgr, o.Workers, accounts.Changed()); err != nil {
+		return fmt.Errorf("set up credentials: %w", err)
+	}
+	return nil
+}
+
+// issuers shows the accounts to the credentials in the planner's words.
+type issuers struct{ accounts *issuer.Accounts }
+
+func (i issuers) Account(object *v1alpha1.CredentialIssuer) credential.Account {
+	verdict := i.accounts.Verdict(object.UID)
+	a := credential.Account{VerdictDone: verdict.Done, Doubts: verdict.Doubts, SlotLimit: i.accounts.SlotLimit(object.UID)}
+	account, ok := i.accounts.Get(object.UID)
+	if !ok {
+		state := i.accounts.State(object.UID)
+		a.Problem = &rotation.Problem{Reason: state.Reason, Message: state.Message, Stalled: state.Stalled}
+		return a
+	}
+	a.Upstream, a.Realm, a.TryAcquire = account.Upstream, account.Realm, account.TryAcquire
+	return a
+}
+
+func (i issuers) EnsureInUse(ctx context.Context, object *v1alpha1.CredentialIssuer) error {
+	return i.accounts.EnsureInUse(ctx, object)
+}
+
+func (i issuers) Recheck(uid types.UID) { i.accounts.Recheck(uid) }
+
+func (i issuers) Dismiss(uid types.UID, mark upstream.Mark) { i.accounts.Dismiss(uid, mark) }
