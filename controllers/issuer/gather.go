@@ -1,0 +1,127 @@
+package issuer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/journal"
+)
+
+// issuerKind is the kind of issuer that this controller serves.
+const issuerKind = "CredentialIssuer"
+
+// gathered is what one pass looks at. It is read from the cache: no step here is
+// decided by something that a late read could make wrong.
+type gathered struct {
+	issuer *v1alpha1.CredentialIssuer
+	record *record
+	// cachedLogin is the resourceVersion of the login Secret; empty if the cache has
+	// none, because it does not exist or does not bear our label yet.
+	cachedLogin string
+	credentials int
+	wanted      bool
+}
+
+// gather returns nil if the issuer is gone.
+func (r *Reconciler) gather(ctx context.Context, key types.NamespacedName) (*gathered, error) {
+	issuer := &v1alpha1.CredentialIssuer{}
+	if err := r.Client.Get(ctx, key, issuer); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	member, _ := issuer.Spec.Upstream()
+	id := Identity{Kind: issuerKind, Namespace: issuer.Namespace, Name: issuer.Name, UID: issuer.UID, Upstream: member}
+	g := &gathered{issuer: issuer, record: r.recordOf(id, key), wanted: r.Accounts.wanted(issuer.UID)}
+
+	secret := secretMetadata()
+	switch err := r.Client.Get(ctx, types.NamespacedName{Namespace: key.Namespace, Name: issuer.Spec.LoginSecret()}, secret); {
+	case err == nil:
+		g.cachedLogin = secret.ResourceVersion
+	case !apierrors.IsNotFound(err):
+		return nil, fmt.Errorf("read the metadata of the login Secret: %w", err)
+	}
+	count, err := r.credentials(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	g.credentials = count
+	return g, nil
+}
+
+// credentials counts those that name the issuer, and remembers them: after one is
+// deleted, what it left upstream can still be told from other clusters' objects.
+func (r *Reconciler) credentials(ctx context.Context, g *gathered) (int, error) {
+	var list v1alpha1.APIClientCredentialList
+	if err := r.Client.List(ctx, &list, client.InNamespace(g.issuer.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return 0, fmt.Errorf("list the credentials: %w", err)
+	}
+	present := map[string]bool{}
+	for i := range list.Items {
+		c := &list.Items[i]
+		if c.Spec.IssuerRef.Name != g.issuer.Name {
+			continue
+		}
+		half := journal.OwnerMark(r.Options.ClusterID, string(c.UID))
+		present[half] = true
+		g.record.owners[half] = owner{Key: client.ObjectKeyFromObject(c), UID: c.UID}
+	}
+	for half, o := range g.record.owners {
+		if !present[half] && !o.Gone {
+			o.Gone = true
+			g.record.owners[half] = o
+		}
+	}
+	return len(present), nil
+}
+
+func (g *gathered) situation(now time.Time) situation {
+	rec := g.record
+	return situation{
+		now:         now,
+		terminating: g.issuer.DeletionTimestamp != nil,
+		suspended:   g.issuer.Spec.Suspend,
+		silenced:    rec.silenced,
+		held:        slices.Contains(g.issuer.Finalizers, journal.FinalizerInUse),
+		releaseAt:   rec.releaseAt,
+		fresh:       rec.outcome != nil && rec.generation == g.issuer.Generation && rec.cachedLogin == g.cachedLogin,
+		usable:      rec.usable,
+		failures:    rec.failures,
+		checkedAt:   rec.checkedAt,
+		retryAt:     rec.retryAt,
+		glanceAt:    rec.glanceAt,
+		wanted:      g.wanted,
+		sweepAt:     rec.pass.nextAt,
+		unread:      len(rec.pass.unread),
+		readAt:      rec.pass.readAt,
+	}
+}
+
+// secretMetadata returns an empty metadata object of kind Secret. The cache holds
+// those of Secrets with our label, and never their data.
+func secretMetadata() *metav1.PartialObjectMetadata {
+	m := &metav1.PartialObjectMetadata{}
+	m.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	return m
+}
+
+// versions reads the metadata of all version Secrets of a namespace with reader.
+func versions(ctx context.Context, reader client.Reader, namespace string, selector client.MatchingLabels) ([]metav1.PartialObjectMetadata, error) {
+	labels := client.MatchingLabels{journal.LabelRole: journal.RoleVersion}
+	for key, value := range selector {
+		labels[key] = value
+	}
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	if err := reader.List(ctx, list, client.InNamespace(namespace), labels); err != nil {
+		return nil, fmt.Errorf("list the version Secrets: %w", err)
+	}
+	return list.Items, nil
+}

@@ -1,0 +1,156 @@
+package issuer
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/journal"
+)
+
+// EnsureInUse puts the in-use finalizer on an issuer and its login Secret, so that
+// the deletion of a namespace cannot take them away before the last version is
+// revoked (hazard C9). It must be called before the first intent, and it writes
+// nothing if all is there. An error, a conflict included, means: look again later.
+//
+// It also labels the login Secret, so that the cache follows it from then on.
+func (a *Accounts) EnsureInUse(ctx context.Context, issuer *v1alpha1.CredentialIssuer) error {
+	if issuer.DeletionTimestamp != nil {
+		return fmt.Errorf("issuer %s is being deleted: nothing new may be issued with it", issuer.Name)
+	}
+	if !controllerutil.ContainsFinalizer(issuer, journal.FinalizerInUse) {
+		held := issuer.DeepCopy()
+		controllerutil.AddFinalizer(held, journal.FinalizerInUse)
+		if err := a.patch(ctx, held, issuer); err != nil {
+			return fmt.Errorf("put the in-use finalizer on issuer %s: %w", issuer.Name, err)
+		}
+	}
+	name := issuer.Spec.LoginSecret()
+	if name == "" {
+		return nil
+	}
+	key := types.NamespacedName{Namespace: issuer.Namespace, Name: name}
+	cached := secretMetadata()
+	if err := a.client.Get(ctx, key, cached); err == nil && a.marked(cached) {
+		return nil
+	}
+	live := secretMetadata()
+	if err := a.live.Get(ctx, key, live); err != nil {
+		return fmt.Errorf("read the login Secret %s: %w", name, err)
+	}
+	if a.marked(live) {
+		return nil
+	}
+	if live.DeletionTimestamp != nil {
+		return fmt.Errorf("login Secret %s is being deleted: nothing new may be issued with it", name)
+	}
+	marked := live.DeepCopy()
+	if marked.Labels == nil {
+		marked.Labels = map[string]string{}
+	}
+	marked.Labels[journal.LabelRole] = journal.RoleLogin
+	if a.holds(key.Namespace) {
+		controllerutil.AddFinalizer(marked, journal.FinalizerInUse)
+	}
+	if err := a.patch(ctx, marked, live); err != nil {
+		return fmt.Errorf("put the in-use finalizer on login Secret %s: %w", name, err)
+	}
+	return nil
+}
+
+// marked reports whether a login Secret has all that EnsureInUse puts on it.
+func (a *Accounts) marked(secret *metav1.PartialObjectMetadata) bool {
+	return secret.Labels[journal.LabelRole] == journal.RoleLogin &&
+		(!a.holds(secret.Namespace) || controllerutil.ContainsFinalizer(secret, journal.FinalizerInUse))
+}
+
+// holds reports whether Secrets of a namespace get the finalizer. Those of the
+// operator's own do not: who deletes the namespace would wait for an operator that
+// is gone (hazard 3.6).
+func (a *Accounts) holds(namespace string) bool { return namespace != a.operatorNamespace }
+
+// patch writes the difference of two forms of an object's metadata if the object is
+// still as it was read.
+func (a *Accounts) patch(ctx context.Context, wanted, read client.Object) error {
+	return a.client.Patch(ctx, wanted, client.MergeFromWithOptions(read, client.MergeFromWithOptimisticLock{}), client.FieldOwner(journal.FieldManager))
+}
+
+// release lets a terminating issuer go once no version is left that was made with it.
+func (r *Reconciler) release(ctx context.Context, g *gathered) error {
+	g.record.releaseAt = r.Options.Local.Now().Add(releasePause)
+	made := client.MatchingLabels{journal.LabelIssuerUID: string(g.issuer.UID)}
+	// The cache first: it is free, and most often shows one that is left.
+	for _, reader := range []client.Reader{r.Client, r.Live} {
+		left, err := versions(ctx, reader, g.issuer.Namespace, made)
+		if err != nil || len(left) > 0 {
+			return err
+		}
+	}
+	free := g.issuer.DeepCopy()
+	controllerutil.RemoveFinalizer(free, journal.FinalizerInUse)
+	if err := r.Accounts.patch(ctx, free, g.issuer); err != nil {
+		return fmt.Errorf("take the in-use finalizer off the issuer: %w", err)
+	}
+	g.issuer = free
+	return nil
+}
+
+// LoginReconciler lets login Secrets go. It is apart from the issuers because the
+// issuer of a Secret may be gone before it, or may name another one by now.
+type LoginReconciler struct {
+	Client   client.Client
+	Live     client.Reader
+	Accounts *Accounts
+}
+
+// Reconcile takes the in-use finalizer off a login Secret that is being deleted: in a
+// live namespace at once, because somebody replaces it by delete and create and would
+// wait for ever; in a terminating one when no version is left that needs it.
+func (r *LoginReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
+	secret := secretMetadata()
+	if err := r.Client.Get(ctx, request.NamespacedName, secret); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if secret.DeletionTimestamp == nil || !controllerutil.ContainsFinalizer(secret, journal.FinalizerInUse) {
+		return ctrl.Result{}, nil
+	}
+	needed, err := r.needed(ctx, secret.Namespace)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if needed {
+		return ctrl.Result{RequeueAfter: releasePause}, nil
+	}
+	free := secret.DeepCopy()
+	controllerutil.RemoveFinalizer(free, journal.FinalizerInUse)
+	if err := r.Accounts.patch(ctx, free, secret); err != nil {
+		if apierrors.IsConflict(err) {
+			return ctrl.Result{RequeueAfter: conflictPause}, nil
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	ctrl.LoggerFrom(ctx).Info("let a deleted login Secret go", "secret", request.NamespacedName)
+	return ctrl.Result{}, nil
+}
+
+// needed reports whether a namespace is being deleted and still has versions.
+func (r *LoginReconciler) needed(ctx context.Context, name string) (bool, error) {
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if err := r.Live.Get(ctx, types.NamespacedName{Name: name}, namespace); err != nil {
+		return false, fmt.Errorf("read the namespace: %w", err)
+	}
+	if namespace.DeletionTimestamp == nil {
+		return false, nil
+	}
+	left, err := versions(ctx, r.Live, name, nil)
+	return len(left) > 0, err
+}

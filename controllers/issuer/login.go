@@ -1,0 +1,142 @@
+package issuer
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/material"
+	"github.com/claviger-dev/claviger/internal/upstream"
+)
+
+// checkTimeout bounds one look at an issuer, several calls included.
+const checkTimeout = time.Minute
+
+// login reads the login Secret, opens the account anew if the settings or the login
+// changed, and asks the upstream whether it works.
+func (r *Reconciler) login(ctx context.Context, g *gathered) error {
+	rec, name := g.record, g.issuer.Spec.LoginSecret()
+	secret := &corev1.Secret{}
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: g.issuer.Namespace, Name: name}, secret)
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
+		return fmt.Errorf("read the login Secret: %w", err)
+	}
+	now := r.Options.Local.Now()
+	settled := rec.generation == g.issuer.Generation
+	rec.generation, rec.cachedLogin, rec.silenced = g.issuer.Generation, g.cachedLogin, false
+	rec.glanceAt = now.Add(glance)
+	r.Accounts.rechecked(g.issuer.UID)
+	switch {
+	case apierrors.IsNotFound(err):
+		rec.close(finding{
+			reason:  v1alpha1.ReasonLoginSecretNotFound,
+			message: fmt.Sprintf("Secret %s, which holds the login, does not exist in this namespace; the issuer is used as soon as it does.", name),
+		})
+		return nil
+	case apierrors.IsForbidden(err):
+		rec.close(finding{
+			reason: v1alpha1.ReasonInvalidSettings, stalled: true,
+			message: fmt.Sprintf("The operator has no right to read Secret %s, which holds the login.", name),
+		})
+		return nil
+	}
+	data := loginData(secret)
+	if settled && rec.login != nil && maps.EqualFunc(rec.login, data, material.Secret.Equal) {
+		if rec.resting(now) && !g.wanted {
+			return nil // The same login would fail the same way and may lock the account.
+		}
+	} else {
+		rec.login, rec.upstream, rec.failures = data, nil, 0
+	}
+	r.check(ctx, g)
+	return nil
+}
+
+// check opens the account if need be and looks whether it works.
+func (r *Reconciler) check(ctx context.Context, g *gathered) {
+	rec, name := g.record, g.issuer.Spec.LoginSecret()
+	rec.checkedAt = r.Options.Local.Now()
+	if rec.upstream == nil {
+		opened, err := r.open(g.issuer, rec.login)
+		if err != nil {
+			rec.failed(err, name, rec.checkedAt)
+			return
+		}
+		rec.upstream = opened
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	realm, err := rec.upstream.Check(ctx)
+	rec.checkedAt = r.Options.Local.Now()
+	if err != nil {
+		rec.failed(err, name, rec.checkedAt)
+		return
+	}
+	rec.realm, rec.usable, rec.failures = realm, true, 0
+	rec.outcome = &finding{ready: true, reason: v1alpha1.ReasonLoggedIn, message: "The login works and the containers were read."}
+}
+
+// open makes an account of the issuer's settings and does no I/O.
+func (r *Reconciler) open(issuer *v1alpha1.CredentialIssuer, login map[string]material.Secret) (upstream.Upstream, error) {
+	member, value := issuer.Spec.Upstream()
+	parameters, err := json.Marshal(value)
+	if err != nil {
+		return nil, upstream.Errorf(upstream.InvalidSpec, "the settings of %s cannot be read", member)
+	}
+	transport := r.Options.Transport
+	transport.CABundle = []byte(issuer.Spec.CABundle())
+	transport.PerSecond = float64(issuer.Spec.RateLimit.PerSecond)
+	transport.Burst = int(issuer.Spec.RateLimit.Burst)
+	if r.Options.Observe != nil {
+		transport.Observe = r.Options.Observe(member)
+	}
+	return r.Options.Registry.Open(member, upstream.Settings{Parameters: parameters, Login: login, Transport: transport})
+}
+
+// silence takes the account out of use while the issuer is suspended.
+func (r *Reconciler) silence(g *gathered) {
+	g.record.close(finding{
+		reason: v1alpha1.ReasonSuspended, stalled: true,
+		message: "spec.suspend is true: nothing is sent to the upstream.",
+	})
+	g.record.generation, g.record.silenced = g.issuer.Generation, true
+}
+
+// close takes the account out of use and forgets the login.
+func (rec *record) close(f finding) {
+	rec.upstream, rec.login, rec.usable, rec.failures = nil, nil, false, 0
+	rec.outcome = &f
+}
+
+// failed notes a check that failed. A working account survives a few that prove
+// nothing.
+func (rec *record) failed(err error, secret string, now time.Time) {
+	rec.failures++
+	rec.retryAt = now.Add(max(pause(rec.failures), upstream.AfterOf(err)))
+	if rec.usable && tolerable(err, rec.failures) {
+		return
+	}
+	f := loginFinding(err, secret)
+	rec.usable, rec.outcome = false, &f
+}
+
+// resting reports whether the account failed and is not to be tried again yet.
+func (rec *record) resting(now time.Time) bool {
+	return rec.failures > 0 && now.Before(rec.retryAt)
+}
+
+// loginData wraps the values of a login Secret, so that no log shows one.
+func loginData(secret *corev1.Secret) map[string]material.Secret {
+	data := make(map[string]material.Secret, len(secret.Data))
+	for key, value := range secret.Data {
+		data[key] = material.New(string(value))
+	}
+	return data
+}
