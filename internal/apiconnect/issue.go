@@ -31,7 +31,7 @@ func (a *account) Issue(ctx context.Context, r upstream.Request) (upstream.Issue
 		secrets: []material.Secret{secret},
 		body: newCredential{
 			Name: r.Name, Title: cmp.Or(parameters.Title, r.Title, r.Name), ClientID: string(r.Mark), ClientSecret: secret.Reveal(),
-			Summary: strings.TrimSpace(r.Title + " - managed by Claviger, which renews and deletes it"),
+			Summary: strings.TrimSpace("Managed by Claviger, which renews and deletes it. " + r.Title),
 		},
 	}
 	answer, err := a.platform.send(ctx, c)

@@ -46,7 +46,6 @@ type call struct {
 type reply struct {
 	status    int
 	body      []byte
-	mediaType string
 	requestID string
 	throttled bool
 	after     time.Duration
@@ -115,7 +114,7 @@ func (p *platform) exchange(ctx context.Context, c call, value material.Secret) 
 		return reply{}, unanswered(c, r, err)
 	}
 	defer response.Body.Close()
-	r.status, r.mediaType, r.requestID = response.StatusCode, response.Header.Get("Content-Type"), response.Header.Get("X-Request-ID")
+	r.status, r.requestID = response.StatusCode, scrub(response.Header.Get("X-Request-ID"), r.secrets)
 	r.after, r.throttled = upstream.ThrottledAfter(response, time.Now())
 	if r.body, err = io.ReadAll(response.Body); err != nil {
 		return reply{}, unanswered(c, r, err)
@@ -143,38 +142,63 @@ func unanswered(c call, r reply, err error) *upstream.Error {
 	return out
 }
 
-// errMissing is the cause of refusals by 404 and 410, for those who can prove more.
+// refusal makes the error of an answer that is no success. The platform's id of the
+// request stands in the cause, for logs: in the message it would make every try a new
+// one.
+func refusal(c call, r reply) *upstream.Error {
+	class, advice := classify(c, r)
+	return &upstream.Error{Class: class, After: r.after, Message: words(c, r) + advice, Err: requestError{status: r.status, id: r.requestID}}
+}
+
+// requestError is the cause of a refusal.
+type requestError struct {
+	status int
+	id     string
+}
+
+func (e requestError) Error() string {
+	return "status " + strconv.Itoa(e.status) + ", request id " + upstream.Excerpt(e.id[:min(len(e.id), 64)])
+}
+
+// Is makes a 404 known to those who can prove more, see absence.go.
+func (e requestError) Is(target error) bool {
+	return target == errMissing && (e.status == http.StatusNotFound || e.status == http.StatusGone)
+}
+
+// errMissing matches refusals by 404 and 410.
 var errMissing = errors.New("answered not found")
 
-// refusal classifies an answer that is no success. NotFound is not among the classes:
-// a 404 alone proves nothing, see absence.go.
-func refusal(c call, r reply) *upstream.Error {
-	said := words(c, r)
+// classify decides what an answer means and what a person may do about it. NotFound is
+// not among the classes: a 404 alone proves nothing, see absence.go.
+func classify(c call, r reply) (class upstream.ErrorClass, advice string) {
 	switch {
 	case r.throttled:
-		return &upstream.Error{Class: upstream.Throttled, After: r.after, Message: said}
+		return upstream.Throttled, ""
 	case r.status/100 == 2:
 		// A proxy's page, or half a document: whatever it is, it is not the answer.
-		return upstream.Errorf(silence(c), "%s, and %v (%s)", said, errNoJSON, upstream.Excerpt(r.mediaType))
+		return silence(c), ", and " + errNoJSON.Error()
 	case r.status/100 == 3:
-		return upstream.Errorf(silence(c), "%s, a redirect, which is not followed; is url that of the platform API?", said)
-	case r.status == http.StatusUnauthorized:
-		return upstream.Errorf(upstream.LoginFailed, "%s", said)
-	case r.status == http.StatusForbidden:
-		return upstream.Errorf(upstream.Forbidden, "%s; the login needs the rights consumer-org:view, app:view:all and app:manage:all in the catalog", said)
-	case r.status == http.StatusNotFound, r.status == http.StatusGone:
-		return &upstream.Error{Class: upstream.Forbidden, Err: errMissing, Message: said + ", and that it does not exist could not be proven; the login may have lost its rights"}
-	case r.status == http.StatusConflict:
-		return upstream.Errorf(upstream.Conflict, "%s", said)
-	case r.status == http.StatusProxyAuthRequired, r.status == http.StatusRequestTimeout, r.status == http.StatusMisdirectedRequest,
-		r.status == http.StatusLocked, r.status == http.StatusFailedDependency, r.status == http.StatusTooEarly, r.status == http.StatusNotImplemented:
-		return upstream.Errorf(upstream.Retryable, "%s", said)
-	case r.status >= 500:
-		// A proxy in front of the platform answers 502 or 504 whether or not the call
-		// got through.
-		return upstream.Errorf(silence(c), "%s", said)
+		return silence(c), ", a redirect, which is not followed; is url that of the platform API?"
 	}
-	return upstream.Errorf(upstream.InvalidSpec, "%s", said)
+	switch r.status {
+	case http.StatusUnauthorized:
+		return upstream.LoginFailed, ""
+	case http.StatusForbidden:
+		return upstream.Forbidden, "; the login needs the rights consumer-org:view, app:view:all and app:manage:all in the catalog"
+	case http.StatusNotFound, http.StatusGone:
+		return upstream.Forbidden, ", and that it does not exist could not be proven; the login may have lost its rights"
+	case http.StatusConflict:
+		return upstream.Conflict, ""
+	case http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusMisdirectedRequest, http.StatusLocked,
+		http.StatusFailedDependency, http.StatusTooEarly, http.StatusTooManyRequests, http.StatusNotImplemented:
+		return upstream.Retryable, ""
+	}
+	if r.status >= 500 {
+		// A proxy in front of the platform answers 502 or 504 whether or not the call got
+		// through.
+		return silence(c), ""
+	}
+	return upstream.InvalidSpec, ""
 }
 
 // silence is the class of an answer that says nothing about the call.
@@ -190,9 +214,6 @@ func words(c call, r reply) string {
 	out := c.operation + ": API Connect answered " + strconv.Itoa(r.status)
 	if message := scrub(messageOf(r.body), r.secrets); message != "" {
 		out += ": " + message
-	}
-	if id := upstream.Excerpt(r.requestID[:min(len(r.requestID), 64)]); id != "" {
-		out += " (request " + id + ")"
 	}
 	return out
 }

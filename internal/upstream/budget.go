@@ -92,8 +92,7 @@ func (b *budget) book(now time.Time, delay time.Duration) *Error {
 		slot = next
 	}
 	b.booked = slot
-	after := slot.Sub(now).Round(time.Millisecond)
-	return &Error{Class: Throttled, After: after, Message: "the issuer's budget of calls is used up for about " + after.Round(time.Second).String()}
+	return &Error{Class: Throttled, After: slot.Sub(now).Round(time.Millisecond), Message: "the issuer's budget of calls is used up for now"}
 }
 
 // pause lets no call leave for as long as the upstream asked.

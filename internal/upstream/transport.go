@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"regexp"
 	"sync/atomic"
 	"time"
 )
@@ -217,15 +218,30 @@ func failure(request *http.Request, connected bool, cause error) *Error {
 	return &Error{Class: OutcomeUnknown, Message: where + ": sent, and no whole answer came: " + reason(cause), Err: cause}
 }
 
-// reason words the common causes so that a person knows what to do.
+// streamID is the only thing that differs between two failures of HTTP/2 for the same
+// reason.
+var streamID = regexp.MustCompile(`stream ID \d+`)
+
+// reason words a cause so that a person knows what to do, and so that the same cause
+// has the same words each time: they end up in conditions, where ports and clock
+// times would make every try a new message and every message a write.
 func reason(cause error) string {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](cause); ok {
 		return "its certificate is signed by an authority that is not trusted; a private one belongs in the issuer's CA bundle"
 	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](cause); ok && invalid.Reason == x509.Expired {
+		return "its certificate has expired or is not valid yet"
+	}
 	if errors.Is(cause, context.DeadlineExceeded) {
 		return "it took too long"
 	}
-	return Excerpt(cause.Error())
+	if lookup, ok := errors.AsType[*net.DNSError](cause); ok {
+		return "its name cannot be resolved: " + Excerpt(lookup.Err)
+	}
+	if operation, ok := errors.AsType[*net.OpError](cause); ok && operation.Err != nil {
+		return Excerpt(operation.Op + ": " + operation.Err.Error())
+	}
+	return Excerpt(streamID.ReplaceAllString(cause.Error(), "stream"))
 }
 
 // answer is a body that ends in an error where it grows too long, and frees the

@@ -120,8 +120,9 @@ func shortListIsAnError(t *trial) error {
 	return classified(err)
 }
 
-// everyStatusIsAnError plays each status on each call of each method. A new process
-// each time, since one that was refused may hold back.
+// everyStatusIsAnError plays each status on each call of each method. After a refused
+// login or a throttled answer it goes on with a new process, since the old one holds
+// back.
 func everyStatusIsAnError(t *trial) error {
 	_, handle, err := t.issue()
 	if err != nil {
@@ -140,13 +141,15 @@ func everyStatusIsAnError(t *trial) error {
 	}
 	for _, method := range methods {
 		for _, call := range method.calls {
+			var account upstream.Upstream
 			for status := 400; status <= 599; status++ {
 				if !t.lab.Arm(call, Fault{Kind: Refused, Status: status, Message: "no"}) {
 					break
 				}
-				account, err := t.open()
-				if err != nil {
-					return err
+				if class := upstream.ClassOf(err); account == nil || call == Login || class == upstream.LoginFailed || class == upstream.Throttled {
+					if account, err = t.open(); err != nil {
+						return err
+					}
 				}
 				err = method.run(account)
 				t.lab.Heal()
@@ -240,7 +243,7 @@ func unreachableIsNoVerdict(t *trial) error {
 	tried := 0
 	for _, call := range []Call{Login, Read, Prove, Use} {
 		for _, fault := range []Fault{
-			{Kind: CutBefore}, {Kind: HalfAnswer}, {Kind: Throttled}, {Kind: Page, Status: 502}, {Kind: Refused, Status: 408}, {Kind: Refused, Status: 429},
+			{Kind: CutBefore}, {Kind: HalfAnswer}, {Kind: Throttled, After: time.Minute}, {Kind: Page, Status: 502}, {Kind: Refused, Status: 408}, {Kind: Refused, Status: 429},
 			{Kind: Refused, Status: 500}, {Kind: Refused, Status: 503}, {Kind: Refused, Status: 504},
 		} {
 			if call == Use && fault.Kind == HalfAnswer || !t.lab.Arm(call, fault) {
@@ -300,6 +303,51 @@ func errorsHoldNoSecret(t *trial) error {
 			t.lab.Heal()
 			if err := searchSecrets(errs, append(sent, handle.Material.ClientSecret.Reveal())); err != nil {
 				return fmt.Errorf("%s: %s %d: %w", call, fault.Kind, fault.Status, err)
+			}
+		}
+	}
+	return nil
+}
+
+// sameFailureSameWords: messages become conditions, and one that differs at each try is
+// a write to the API server at each try.
+func sameFailureSameWords(t *trial) error {
+	r, handle, err := t.issue()
+	if err != nil {
+		return err
+	}
+	for _, call := range []Call{Login, ReadRealm, ReadContainer, Create, Read, List, Delete, Prove, Use} {
+		for _, fault := range []Fault{
+			{Kind: CutBefore}, {Kind: CutAfter}, {Kind: HalfAnswer}, {Kind: Throttled, After: time.Minute}, {Kind: Page, Status: 502},
+			{Kind: Refused, Status: 401}, {Kind: Refused, Status: 403}, {Kind: Refused, Status: 404}, {Kind: Refused, Status: 500},
+		} {
+			if !t.lab.Arm(call, fault) || call == Delete && (fault.Kind == CutAfter || fault.Kind == HalfAnswer) {
+				t.lab.Heal()
+				continue // a deletion that got through is not there to fail again
+			}
+			var words [2]string
+			for i := range words {
+				account, err := t.open()
+				if err != nil {
+					return err
+				}
+				_, checkErr := account.Check(t.ctx)
+				_, locateErr := account.Locate(t.ctx, t.lab.Parameters())
+				_, listErr := account.List(t.ctx, upstream.Owner{})
+				_, issueErr := account.Issue(t.ctx, r)
+				errs := []error{checkErr, locateErr, listErr, issueErr}
+				if verifier, ok := account.(upstream.Verifier); ok {
+					verdict, err := verifier.Verify(t.ctx, handle)
+					errs = append(errs, err, errors.New(verdict.Detail))
+				}
+				if call == Delete {
+					errs = append(errs, account.Revoke(t.ctx, handle))
+				}
+				words[i] = fmt.Sprint(errs)
+			}
+			t.lab.Heal()
+			if words[0] != words[1] {
+				return fmt.Errorf("%s: %s %d: first %s, then %s", call, fault.Kind, fault.Status, words[0], words[1])
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package upstreamtest
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/claviger-dev/claviger/internal/upstream"
 )
@@ -122,7 +123,7 @@ func revokeRenamedObject(t *trial) error {
 // failures are what a call may meet that proves nothing.
 func failures() []Fault {
 	all := []Fault{
-		{Kind: CutBefore}, {Kind: Throttled}, {Kind: Page, Status: 200}, {Kind: Page, Status: 404}, {Kind: Page, Status: 502}, {Kind: Page, Status: 503},
+		{Kind: CutBefore}, {Kind: Throttled, After: time.Minute}, {Kind: Page, Status: 200}, {Kind: Page, Status: 404}, {Kind: Page, Status: 502}, {Kind: Page, Status: 503},
 	}
 	for _, status := range []int{400, 401, 403, 404, 405, 408, 409, 410, 422, 429, 500, 502, 503, 504} {
 		all = append(all, Fault{Kind: Refused, Status: status})

@@ -57,6 +57,7 @@ func properties() []property {
 		{"verification that finds nothing out is an error, not a refusal", verifies, unreachableIsNoVerdict},
 		{"a call whose caller has gone is an error", nil, cancelledCall},
 		{"no error holds a secret value", nil, errorsHoldNoSecret},
+		{"the same failure has the same words each time", nil, sameFailureSameWords},
 	}
 }
 

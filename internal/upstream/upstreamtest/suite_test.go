@@ -169,7 +169,10 @@ func (a *account) call(ctx context.Context, call Call, commit func() error) erro
 
 func (a *account) refusal(call Call, status int) error {
 	sin := a.shelf.sin
+	a.shelf.serial++
 	switch {
+	case sin == "has new words each time":
+		return upstream.Errorf(upstream.Retryable, "try %d failed", a.shelf.serial)
 	case sin == "lets an unclassified error out":
 		return errors.New("status")
 	case status == 404 && sin == "takes every 404 for absence":
@@ -399,6 +402,7 @@ func TestEverySinIsFound(t *testing.T) {
 		"takes unreachable for refused":     "verification that finds nothing",
 		"echoes what it was sent":           "no error holds a secret",
 		"keeps the echo in the cause":       "no error holds a secret",
+		"has new words each time":           "the same failure",
 	} {
 		t.Run(sin, func(t *testing.T) {
 			found := false
