@@ -36,7 +36,7 @@ func run(m *testing.M) int {
 	var err error
 	plane, err = controlplane.Start(ctx, controlplane.Options{
 		CRDPaths:          []string{"../../config/crd"},
-		ManifestPaths:     []string{"../../config/admission"},
+		ManifestPaths:     []string{"../../config/default"},
 		ControllerManager: true,
 	})
 	if err != nil {
