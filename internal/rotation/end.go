@@ -10,7 +10,10 @@ import (
 func abandon(s *situation) *Step {
 	for i := range s.Versions {
 		v := &s.Versions[i]
-		if !s.Credential.AbandonAll && s.Credential.Abandon != v.Number {
+		// A version whose number cannot be read has number 0, and so has an annotation
+		// that is not there: the two must not meet.
+		named := v.Number != 0 && v.Number == s.Credential.Abandon
+		if !s.Credential.AbandonAll && !named {
 			continue
 		}
 		if !v.Terminating {
@@ -34,9 +37,13 @@ func waitForReturn(s *situation) *Step {
 	}
 	s.wake(until)
 	for i := range s.Versions {
-		if s.Versions[i].Terminating {
-			return finishRetirements(s)
+		if !s.Versions[i].Terminating {
+			continue
 		}
+		if step := finishRetirements(s); step != nil {
+			return step
+		}
+		break
 	}
 	return s.stop(nil)
 }
@@ -52,18 +59,25 @@ func retireAll(s *situation) *Step {
 			s.note(observing(), nil, time.Time{})
 			return nil
 		}
-		return &Step{Action: Retire, Version: v.Number, Cause: "the credential is deleted"}
+		step := &Step{Action: Retire, Version: v.Number, Cause: "the credential is deleted"}
+		if s.Credential.Retain {
+			// The cache may not have seen yet that this version was published, and what
+			// is retired cannot be kept any more.
+			step.Needs = FactTarget
+		}
+		return step
 	}
 	return nil
 }
 
 // keeps: under Retain everything that a workload may hold stays alive. A version
-// that was never published is nobody's and goes.
+// that was never published is nobody's and goes. Once the credential is gone nobody
+// knows which Secret it published to, so every version may be in use.
 func (s *situation) keeps(v *Version) bool {
 	if !s.Credential.Retain || v.Failed {
 		return false
 	}
-	return v.OncePublished || v.Number == s.Target.Published || v != s.newest()
+	return !s.Credential.Exists || v.OncePublished || v.Number == s.Target.Published || v != s.newest()
 }
 
 func retainCurrent(s *situation) *Step {
