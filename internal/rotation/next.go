@@ -274,10 +274,16 @@ func putBack(s *situation) *Step {
 	if newest := s.newest(); newest != candidate && newest.live() && newest.Accepted {
 		return nil // carryOn publishes the newest, which this process has just proven
 	}
-	if candidate != s.newest() && !candidate.MarkedNow {
+	if candidate != s.newest() && !s.marked(candidate) {
 		return &Step{Action: MarkRepublish, Version: candidate.Number, Needs: FactTarget}
 	}
-	return &Step{Action: Publish, Version: candidate.Number, Needs: FactTarget, Cause: "the Secret was deleted or edited"}
+	return &Step{Action: Publish, Version: candidate.Number, Needs: FactTarget | FactCredential, Cause: "the Secret was deleted or edited"}
+}
+
+// marked: this pass chose the version to be put back, and nobody retires it before
+// the target is written.
+func (s *situation) marked(v *Version) bool {
+	return v.MarkedNow && s.now.Add(CallTime).Before(v.RepublishAt.Add(ClaimTime))
 }
 
 func (s *situation) lastGood() *Version {
@@ -336,13 +342,14 @@ func (s *situation) claimed(v *Version) bool {
 
 // fail gives a version up, but only when no claim runs: whoever holds one may be
 // about to publish the version, and publishes only while it runs. So one process
-// never revokes what another is publishing.
+// never revokes what another is publishing. Nor what another has published and the
+// cache does not show yet: the target is read live.
 func (s *situation) fail(v *Version, cause string) *Step {
 	if s.now.Before(v.ClaimUntil) {
 		s.note(nil, &Problem{Reason: "Verifying", Message: fmt.Sprintf("version %d is given up: %s", v.Number, cause)}, v.ClaimUntil)
 		return nil
 	}
-	return &Step{Action: Fail, Version: v.Number, Cause: cause}
+	return &Step{Action: Fail, Version: v.Number, Cause: cause, Needs: FactTarget}
 }
 
 // blocked says why the upstream may not be called for something new.
@@ -355,6 +362,7 @@ func (s *situation) blocked() *Problem {
 	case s.Account.Terminating:
 		return &Problem{Reason: "IssuerNotReady", Stalled: true, Message: "the issuer is being deleted and issues nothing new"}
 	case !s.Operator.ClockSteady:
+		s.wake(s.now.Add(clockRetry))
 		return clockSkew()
 	}
 	return nil
@@ -379,10 +387,13 @@ func (s *situation) issue(v *Version) *Step {
 
 func (s *situation) verify(v *Version) *Step {
 	if v.Refused {
-		if s.now.Sub(v.RefusedSince) >= s.policy.VerifyTimeout {
+		refusedFor := s.now.Sub(v.RefusedSince)
+		// While the upstream cannot be asked nothing is given up: an outage in the
+		// first minutes of new material says nothing about it (hazard H4).
+		if v.Trouble == nil && refusedFor >= s.policy.VerifyTimeout {
 			return s.fail(v, "refused for "+s.policy.VerifyTimeout.String()+": "+v.Refusal)
 		}
-		if !v.RefusedNoted && s.now.Sub(v.RefusedSince) >= refusalNoted {
+		if !v.RefusedNoted && refusedFor >= refusalNoted {
 			return &Step{Action: NoteRefusal, Version: v.Number}
 		}
 	}
@@ -408,7 +419,7 @@ func confirmDoubts(s *situation) *Step {
 		return nil
 	}
 	if s.now.Before(v.NotBefore) {
-		s.wake(v.NotBefore)
+		s.note(v.Trouble, nil, v.NotBefore)
 		return nil
 	}
 	return &Step{Action: Verify, Version: v.Number}
@@ -427,12 +438,17 @@ func noteFirstPublication(s *situation) *Step {
 // retirePredecessors ends versions whose overlap has passed.
 func retirePredecessors(s *situation) *Step {
 	current := s.published()
-	if current == nil || !current.live() || current.Refused || current.Doubt != "" || s.Target.Drift {
+	if current == nil || !current.live() || s.Target.Drift {
 		return nil
 	}
 	for i := range s.Versions {
 		v := &s.Versions[i]
 		if v == current || !v.live() || v.Number > current.Number {
+			continue
+		}
+		if !current.trusted() {
+			s.note(nil, &Problem{Reason: "Overlap", Message: fmt.Sprintf(
+				"version %d stays valid until version %d is known to be accepted", v.Number, current.Number)}, time.Time{})
 			continue
 		}
 		if step := s.retire(v); step != nil {
@@ -442,8 +458,19 @@ func retirePredecessors(s *situation) *Step {
 	return nil
 }
 
-func (s *situation) retire(v *Version) *Step {
+// retiresAt is when a predecessor may be retired at the earliest. A mark to put it
+// back holds it like a claim: who set the mark writes the target while it runs
+// (hazard 3.3).
+func (s *situation) retiresAt(v *Version) time.Time {
 	at := s.policy.Overlap.AddTo(s.Target.PublishedAt)
+	if mark := v.RepublishAt.Add(ClaimTime); mark.After(at) {
+		return mark
+	}
+	return at
+}
+
+func (s *situation) retire(v *Version) *Step {
+	at := s.retiresAt(v)
 	overlap := &Problem{Reason: "Overlap", Message: fmt.Sprintf(
 		"version %d stays valid until %s at least", v.Number, stamp(s.policy.Windows, at))}
 	switch {
@@ -453,8 +480,6 @@ func (s *situation) retire(v *Version) *Step {
 		s.note(nil, overlap, time.Time{})
 	case s.now.Before(at):
 		s.note(nil, overlap, at)
-	case !v.RepublishAt.IsZero() && v.RepublishAt.After(s.Target.PublishedAt):
-		s.note(nil, overlap, time.Time{})
 	case s.Operator.ObserveOnly:
 		s.note(nil, observing(), time.Time{})
 	case s.Account.Problem != nil:
@@ -477,7 +502,7 @@ func (s *situation) retire(v *Version) *Step {
 // time of publication, which errs late.
 func renderAgain(s *situation) *Step {
 	v := s.published()
-	if v == nil || !s.Target.Stale || s.Target.Drift || v.Terminating {
+	if v == nil || !s.Target.Stale || s.Target.Drift || s.Target.Terminating || v.Terminating {
 		return nil
 	}
 	return &Step{Action: Publish, Version: v.Number, Needs: FactTarget | FactCredential, Cause: "the template changed"}

@@ -187,6 +187,9 @@ type Version struct {
 // Live versions may be valid upstream and nobody has decided to revoke them.
 func (v *Version) live() bool { return !v.Terminating && !v.Failed }
 
+// trusted: nothing speaks against the version's being accepted upstream.
+func (v *Version) trusted() bool { return !v.Refused && v.Doubt == "" }
+
 // Policy is what a RotationPolicy prefers, defaults filled in.
 type Policy struct {
 	// RotateAfter is Unlimited without a policy.
