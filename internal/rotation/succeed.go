@@ -190,21 +190,24 @@ func (s *situation) roomUpstream() (*Problem, time.Time) {
 	if s.caps.MaxLive == 0 || !s.Fresh.Has(FactContainer) || s.Account.Live < s.caps.MaxLive {
 		return nil, time.Time{}
 	}
-	return &Problem{Reason: "UpstreamFull", Stalled: s.overlapping() == 0, Message: fmt.Sprintf(
-		"the upstream holds %d credentials there and takes %d: %s", s.Account.Live, s.caps.MaxLive, s.fullAdvice())}, s.now.Add(fullRetry)
-}
-
-func (s *situation) fullAdvice() string {
-	if n := s.overlapping(); n > 0 {
-		return fmt.Sprintf("%d of them are older versions that are revoked when their overlap has passed", n)
+	advice := "none of them will be revoked by itself; remove one that nobody uses"
+	leaving := s.leaving()
+	if leaving > 0 {
+		advice = fmt.Sprintf("%d of them are older versions that are revoked when their overlap has passed", leaving)
 	}
-	return "none of the others is ours; remove one that nobody uses"
+	return &Problem{Reason: "UpstreamFull", Stalled: leaving == 0, Message: fmt.Sprintf(
+		"the upstream holds %d credentials there and takes %d: %s", s.Account.Live, s.caps.MaxLive, advice)}, s.now.Add(fullRetry)
 }
 
-func (s *situation) overlapping() int {
-	n := 0
+// leaving counts the versions that make room without anybody's help. Predecessors
+// of a version that cannot be relied upon stay, and nobody must be told to wait
+// for them (hazard H11).
+func (s *situation) leaving() int {
+	current, n := s.published(), 0
 	for i := range s.Versions {
-		if v := &s.Versions[i]; v.Number != s.Target.Published && !v.Revoked {
+		v := &s.Versions[i]
+		overlapping := v.live() && current != nil && v.Number < current.Number && current.live() && current.trusted()
+		if !v.Revoked && (overlapping || !v.live() && s.dispensable(v)) {
 			n++
 		}
 	}
@@ -232,13 +235,13 @@ func (s *situation) begin(d *due) *Step {
 		if newest.Failed {
 			step.Failures = newest.Failures
 		}
+	}
+	if current := s.published(); current != nil {
+		step.Replaces = current.Number
 	} else {
 		// Whether somebody else's Secret stands in the way is found out before
 		// anything is issued.
 		step.Needs |= FactTarget
-	}
-	if current := s.published(); current != nil {
-		step.Replaces = current.Number
 	}
 	return step
 }
