@@ -21,18 +21,24 @@ func Timeline(o Observed, p Policy, now time.Time) Plan {
 		return plan
 	}
 	if !p.RotateAfter.IsUnlimited() && p.Problem == nil {
-		plan.RenewsAt = inWindow(p, dueAt(p, o.Credential.UID, current.IntentAt))
+		plan.RenewsAt = inWindow(p, dueAt(p, o.Credential.UID, current.IntentAt), now)
 	}
 	for i := range s.Versions {
 		v := &s.Versions[i]
 		if v.live() && v.Number < current.Number && !o.Target.PublishedAt.IsZero() {
-			plan.Retires[v.Number] = inWindow(p, p.Overlap.AddTo(o.Target.PublishedAt))
+			plan.Retires[v.Number] = inWindow(p, s.retiresAt(v), now)
 		}
 	}
 	return plan
 }
 
-func inWindow(p Policy, at time.Time) time.Time {
+// inWindow is the first moment from at on that lies in a window. What was due in a
+// window that has closed since waits for the next one; otherwise a time in the past
+// says that it is overdue.
+func inWindow(p Policy, at, now time.Time) time.Time {
+	if at.Before(now) && !p.Windows.Open(now) {
+		at = now
+	}
 	if next, ok := p.Windows.Next(at); ok {
 		return next
 	}
