@@ -135,7 +135,7 @@ func operate(ctx context.Context, s *settings) error {
 	s.Holder = string(uuid.NewUUID())
 	s.Version = buildVersion()
 	s.OperatorNamespace = os.Getenv("POD_NAMESPACE")
-	s.Registry = upstream.NewRegistry(&apiconnect.Driver{})
+	s.Registry = upstream.NewRegistry(apiconnect.NewDriver(time.Now))
 	manager, err := ctrl.NewManager(config, s.managerOptions(scheme))
 	if err != nil {
 		return err
