@@ -1,0 +1,195 @@
+package policy
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/interval"
+)
+
+var born = time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+
+func credential(labels map[string]string, policyRef string) *v1alpha1.APIClientCredential {
+	c := &v1alpha1.APIClientCredential{}
+	c.Labels = labels
+	if policyRef != "" {
+		c.Spec.PolicyRef = &v1alpha1.PolicyReference{Name: policyRef}
+	}
+	return c
+}
+
+func policyOf(name string, age time.Duration, selector *metav1.LabelSelector) v1alpha1.RotationPolicy {
+	p := v1alpha1.RotationPolicy{}
+	p.Name, p.Spec.Selector = name, selector
+	p.CreationTimestamp = metav1.NewTime(born.Add(-age))
+	return p
+}
+
+func TestResolve(t *testing.T) {
+	production := map[string]string{"tier": "production"}
+	matching := &metav1.LabelSelector{MatchLabels: production}
+	all := &metav1.LabelSelector{}
+	broken := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "tier", Operator: "Like", Values: []string{"p"}}}}
+	cases := map[string]struct {
+		credential *v1alpha1.APIClientCredential
+		policies   []v1alpha1.RotationPolicy
+		policy     string
+		ambiguous  []string
+		missing    string
+	}{
+		"without policies none applies": {
+			credential: credential(production, ""),
+		},
+		"an absent selector selects nothing": {
+			credential: credential(production, ""),
+			policies:   []v1alpha1.RotationPolicy{policyOf("a", 0, nil)},
+		},
+		"an empty selector selects all": {
+			credential: credential(nil, ""),
+			policies:   []v1alpha1.RotationPolicy{policyOf("a", 0, all)},
+			policy:     "a",
+		},
+		"labels must match": {
+			credential: credential(map[string]string{"tier": "test"}, ""),
+			policies:   []v1alpha1.RotationPolicy{policyOf("a", 0, matching)},
+		},
+		"the named one applies without a selector": {
+			credential: credential(nil, "b"),
+			policies:   []v1alpha1.RotationPolicy{policyOf("a", time.Hour, all), policyOf("b", 0, nil)},
+			policy:     "b",
+		},
+		"nothing stands in for a named one that is missing": {
+			credential: credential(production, "b"),
+			policies:   []v1alpha1.RotationPolicy{policyOf("a", time.Hour, all)},
+			missing:    "b",
+		},
+		"of two that match the oldest applies, whatever it is called (hazard M9)": {
+			credential: credential(production, ""),
+			policies:   []v1alpha1.RotationPolicy{policyOf("a", time.Minute, all), policyOf("z", time.Hour, matching), policyOf("m", time.Second, all)},
+			policy:     "z",
+			ambiguous:  []string{"a", "m"},
+		},
+		"of two of one age the first by name applies": {
+			credential: credential(production, ""),
+			policies:   []v1alpha1.RotationPolicy{policyOf("b", 0, all), policyOf("a", 0, all)},
+			policy:     "a",
+			ambiguous:  []string{"b"},
+		},
+		"a selector that cannot be read selects nothing": {
+			credential: credential(production, ""),
+			policies:   []v1alpha1.RotationPolicy{policyOf("a", time.Hour, broken), policyOf("b", 0, all)},
+			policy:     "b",
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got := Resolve(tc.credential, tc.policies)
+			applies := ""
+			if got.Policy != nil {
+				applies = got.Policy.Name
+			}
+			if applies != tc.policy || got.Missing != tc.missing {
+				t.Errorf("policy %q, missing %q; want %q, %q", applies, got.Missing, tc.policy, tc.missing)
+			}
+			if diff := cmp.Diff(tc.ambiguous, got.Ambiguous); diff != "" {
+				t.Errorf("ambiguous (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func parse(t *testing.T, text string) interval.Interval {
+	t.Helper()
+	i, err := interval.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+func TestCompile(t *testing.T) {
+	window := func(schedule string, length time.Duration, zone string) v1alpha1.Window {
+		return v1alpha1.Window{Schedule: schedule, Duration: metav1.Duration{Duration: length}, TimeZone: zone}
+	}
+	saturday, err := interval.ParseWindow("0 2 * * SAT", "4h", "Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]struct {
+		spec v1alpha1.RotationPolicySpec
+		want Preferences
+		// problems are what the error must name; none means that there is no error.
+		problems []string
+	}{
+		"a whole policy": {
+			spec: v1alpha1.RotationPolicySpec{
+				RotateAfter: "90d", Overlap: "10d", Windows: []v1alpha1.Window{window("0 2 * * SAT", 4*time.Hour, "Europe/Berlin")},
+				Verify: v1alpha1.VerifyPolicy{Timeout: &metav1.Duration{Duration: 15 * time.Minute}},
+			},
+			want: Preferences{
+				RotateAfter: parse(t, "90d"), Overlap: parse(t, "10d"),
+				Windows: interval.Windows{saturday}, VerifyTimeout: 15 * time.Minute,
+			},
+		},
+		"never by age needs no overlap": {
+			spec: v1alpha1.RotationPolicySpec{RotateAfter: "Unlimited"},
+			want: Preferences{RotateAfter: interval.Unlimited(), Overlap: interval.FromDuration(24 * time.Hour)},
+		},
+		"never by age may have one": {
+			spec: v1alpha1.RotationPolicySpec{RotateAfter: "Unlimited", Overlap: "2h"},
+			want: Preferences{RotateAfter: interval.Unlimited(), Overlap: parse(t, "2h")},
+		},
+		"by age without overlap is refused":   {spec: v1alpha1.RotationPolicySpec{RotateAfter: "90d"}, problems: []string{"overlap"}},
+		"zero is refused":                     {spec: v1alpha1.RotationPolicySpec{RotateAfter: "0d", Overlap: "0s"}, problems: []string{"rotateAfter", "overlap"}},
+		"an ambiguous unit is refused":        {spec: v1alpha1.RotationPolicySpec{RotateAfter: "6m", Overlap: "1d"}, problems: []string{"rotateAfter"}},
+		"an unknown unit is refused":          {spec: v1alpha1.RotationPolicySpec{RotateAfter: "90days", Overlap: "1d"}, problems: []string{"rotateAfter"}},
+		"an overlap for ever is refused":      {spec: v1alpha1.RotationPolicySpec{RotateAfter: "Unlimited", Overlap: "Unlimited"}, problems: []string{"overlap"}},
+		"an overlap of equal length is":       {spec: v1alpha1.RotationPolicySpec{RotateAfter: "10d", Overlap: "10d"}, problems: []string{"overlap"}},
+		"a month is not smaller than 30 d":    {spec: v1alpha1.RotationPolicySpec{RotateAfter: "30d", Overlap: "1mo"}, problems: []string{"overlap"}},
+		"an unknown time zone is refused":     {spec: v1alpha1.RotationPolicySpec{RotateAfter: "Unlimited", Windows: []v1alpha1.Window{window("0 2 * * *", time.Hour, "Europe/Nowhere")}}, problems: []string{"windows[0]"}},
+		"a window that never opens is":        {spec: v1alpha1.RotationPolicySpec{RotateAfter: "Unlimited", Windows: []v1alpha1.Window{window("0 2 * * *", time.Hour, ""), window("0 0 30 2 *", time.Hour, "")}}, problems: []string{"windows[1]"}},
+		"a selector that cannot be read is":   {spec: v1alpha1.RotationPolicySpec{RotateAfter: "Unlimited", Selector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Like"}}}}, problems: []string{"selector"}},
+		"a timeout that is over before it is": {spec: v1alpha1.RotationPolicySpec{RotateAfter: "Unlimited", Verify: v1alpha1.VerifyPolicy{Timeout: &metav1.Duration{Duration: -time.Second}}}, problems: []string{"verify.timeout"}},
+		"every problem is named at once": {
+			spec:     v1alpha1.RotationPolicySpec{RotateAfter: "x", Overlap: "y", Windows: []v1alpha1.Window{window("now", time.Hour, "")}},
+			problems: []string{"rotateAfter", "overlap", "windows[0]"},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, err := Compile(tc.spec)
+			if len(tc.problems) == 0 {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(tc.want, got); diff != "" {
+					t.Errorf("preferences (-want +got):\n%s", diff)
+				}
+				return
+			}
+			if err == nil {
+				t.Fatalf("accepted as %+v", got)
+			}
+			for _, field := range tc.problems {
+				if !strings.Contains(err.Error(), field+":") {
+					t.Errorf("%q does not name %s", err, field)
+				}
+			}
+			if lines := strings.Count(err.Error(), "\n") + 1; lines != len(tc.problems) {
+				t.Errorf("%d problems, want %d: %s", lines, len(tc.problems), err)
+			}
+		})
+	}
+}
+
+func TestDefaultIsNeverDueByAge(t *testing.T) {
+	p := Default()
+	if !p.RotateAfter.IsUnlimited() || p.Overlap.AddTo(born) != born.Add(24*time.Hour) || p.Windows != nil || p.VerifyTimeout != 0 {
+		t.Errorf("%+v", p)
+	}
+}
