@@ -47,7 +47,7 @@ func listOnce[T identified](ctx context.Context, p *platform, operation, path, f
 	moved := func(why string) ([]T, bool, error) {
 		return nil, true, upstream.Errorf(upstream.Retryable, "%s: the list is not whole: %s", operation, why)
 	}
-	total := 0
+	total, distinct := 0, map[string]bool{}
 	for first := true; first || len(entries) < total; first = false {
 		offset := max(0, len(entries)-1)
 		c := call{operation: operation, method: http.MethodGet, path: path, query: url.Values{
@@ -76,7 +76,13 @@ func listOnce[T identified](ctx context.Context, p *platform, operation, path, f
 		default:
 			entries = append(entries, answer.Results[overlap:]...)
 		}
-		if len(entries) == 0 && total > 0 {
+		before := len(distinct)
+		for _, entry := range answer.Results {
+			distinct[entry.identity()] = true
+		}
+		if len(entries) < total && len(distinct) == before {
+			// Nothing new, and more to come: a platform that repeats itself would be asked
+			// a million times.
 			return moved("it ends before its total")
 		}
 	}
