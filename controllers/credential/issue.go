@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/journal"
@@ -54,7 +55,7 @@ func (r *Reconciler) createIntent(ctx context.Context, s *scope, step rotation.S
 	r.memory.setBack(s.uid, setback{})
 	s.replace(version)
 	s.slots.report(s.issuer, s.uid, true)
-	r.event(s, corev1.EventTypeNormal, "IntentCreated", "Issue", "version %d is being made: %s", version.Number, step.Cause)
+	log.FromContext(ctx).Info("a version is being made", "version", version.Number, "cause", step.Cause, "upstreamName", version.UpstreamName)
 	return nil
 }
 
@@ -98,6 +99,7 @@ func (r *Reconciler) draft(s *scope, step rotation.Step, container string) (jour
 		DeletionPolicy: string(s.credential.Spec.DeletionPolicy),
 		IntentAt:       now,
 		Answers:        step.Answers,
+		Cause:          step.Cause,
 		Failures:       step.Failures,
 		Holder:         r.Options.Holder,
 		CallDeadline:   now.Add(rotation.ClaimTime),

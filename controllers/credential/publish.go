@@ -69,9 +69,9 @@ func (r *Reconciler) announce(s *scope, v *journal.Version, step rotation.Step, 
 	}
 	r.Metrics.Rotated(s.member, "published")
 	if before == 0 {
-		r.event(s, corev1.EventTypeNormal, "Issued", "Publish", "Secret %s holds version %d", s.secret.Name, v.Number)
+		r.event(s, corev1.EventTypeNormal, "Issued", "Publish", "Secret %s holds version %d (%s)", s.secret.Name, v.Number, v.Cause)
 		return
 	}
-	r.event(s, corev1.EventTypeNormal, "Renewed", "Publish", "Secret %s holds version %d; version %d stays valid for %s at least",
-		s.secret.Name, v.Number, before, s.policy.Overlap)
+	r.event(s, corev1.EventTypeNormal, "Renewed", "Publish", "Secret %s holds version %d (%s); version %d stays valid for %s at least",
+		s.secret.Name, v.Number, v.Cause, before, s.policy.Overlap)
 }

@@ -65,6 +65,7 @@ const (
 	AnnotationIntentAt       = prefix + "intent-at"
 	AnnotationAnswers        = prefix + "answers"
 	AnnotationReplaces       = prefix + "replaces"
+	AnnotationCause          = prefix + "cause"
 	AnnotationHolder         = prefix + "holder"
 	AnnotationAttempt        = prefix + "attempt"
 	AnnotationCallDeadline   = prefix + "call-deadline"

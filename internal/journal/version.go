@@ -62,6 +62,8 @@ type Version struct {
 	IntentAt time.Time
 	Answers  time.Time
 	Replaces string
+	// Cause says in a few words why the version was made.
+	Cause string
 
 	Holder       string
 	Attempt      int
@@ -101,6 +103,7 @@ func Parse(object metav1.Object) (Version, error) {
 		UpstreamName:    a[AnnotationUpstreamName],
 		DeletionPolicy:  a[AnnotationDeletionPolicy],
 		Replaces:        a[AnnotationReplaces],
+		Cause:           a[AnnotationCause],
 		Holder:          a[AnnotationHolder],
 		Published:       a[AnnotationPublished] != "",
 		RetainedFrom:    a[AnnotationRetainedFrom],
@@ -220,6 +223,7 @@ type Intent struct {
 	IntentAt       time.Time
 	Answers        time.Time
 	Replaces       string
+	Cause          string
 	Failures       int
 	Holder         string
 	CallDeadline   time.Time
@@ -245,6 +249,7 @@ func (i Intent) Secret() *corev1.Secret {
 		AnnotationUpstreamName:   UpstreamName(i.ClusterID, uid, i.Nonce),
 		AnnotationDeletionPolicy: i.DeletionPolicy,
 		AnnotationIntentAt:       stamp(i.IntentAt),
+		AnnotationCause:          i.Cause,
 		AnnotationHolder:         i.Holder,
 		AnnotationAttempt:        "1",
 		AnnotationCallDeadline:   stamp(i.CallDeadline),
