@@ -376,7 +376,9 @@ func TestAClientKilledWhileItsCallIsHeld(t *testing.T) {
 		if n := th.Faults.Release(first.Attrs["hold"], false); n != 1 {
 			t.Errorf("released %d", n)
 		}
-		if _, err := th.Events.Wait(t.Context(), first.Seq, func(e Event) bool {
+		patience, stop := context.WithTimeout(t.Context(), 20*time.Second)
+		defer stop()
+		if _, err := th.Events.Wait(patience, first.Seq, func(e Event) bool {
 			return e.Type == EventHeld && e.Attrs["point"] == string(AfterCommit)
 		}); err != nil {
 			t.Fatal(err)
