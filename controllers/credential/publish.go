@@ -24,7 +24,7 @@ func (r *Reconciler) publish(ctx context.Context, s *scope, step rotation.Step) 
 		return fmt.Errorf("render version %d: %w", v.Number, err)
 	}
 	before := s.observeTarget().Published
-	if err := r.claimStands(v, step); err != nil {
+	if err := r.claimStands(s, v, step); err != nil {
 		return err
 	}
 	secret, err := r.Store.Publish(ctx, journal.Publication{
@@ -46,10 +46,14 @@ func (r *Reconciler) publish(ctx context.Context, s *scope, step rotation.Step) 
 	return nil
 }
 
-// claimStands is the last look at the clock before a first publication: whoever
-// wants to give the version up waits until no claim runs (hazard 3.3).
-func (r *Reconciler) claimStands(v *journal.Version, step rotation.Step) error {
-	if step.Cause == "" && !r.Clock.Now().Before(v.CallDeadline) {
+// claimStands is the last look at the clock before a publication that another
+// process could undo: whoever gives a version up waits until no claim runs, and
+// whoever retires one waits until no mark to put it back does (hazard 3.3).
+func (r *Reconciler) claimStands(s *scope, v *journal.Version, step rotation.Step) error {
+	now := r.Clock.Now()
+	firstTime := step.Cause == "" && !now.Before(v.CallDeadline)
+	putBack := s.marked[v.Number] && !now.Before(v.RepublishAt.Add(rotation.ClaimTime))
+	if firstTime || putBack {
 		return errBusy
 	}
 	return nil

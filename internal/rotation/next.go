@@ -235,7 +235,7 @@ func refuseForeignSecrets(s *situation) *Step {
 		return &Step{Action: Look, Needs: FactTarget}
 	}
 	if s.Target.Exists && !s.Target.Ours {
-		return s.stop(&Problem{Reason: "SecretNotOurs", Stalled: true, Message: "a Secret of that name exists and belongs to somebody else: " +
+		return s.stop(&Problem{Reason: "SecretNotOurs", Stalled: true, Message: "the Secret that spec.secret.name names exists and belongs to somebody else: " +
 			"delete or rename it, or make a new credential with another secret.name"})
 	}
 	if s.Target.Exists && s.Target.Terminating {
