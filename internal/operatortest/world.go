@@ -1,0 +1,187 @@
+// Package operatortest runs the operator as it is installed: the real binary, as a
+// process of its own, under the token of its own ServiceAccount and with the rights of
+// config/rbac, against a real control plane with the kinds and admission policies of
+// config. The one idea: a test that lends the operator anything that an installation
+// does not give it (an administrator's rights, a shared process, a fake client) cannot
+// find that it is missing.
+//
+// What the operator wrote is read from the API server's audit log and not from the
+// operator, and what it must not say is looked for in everything that it said.
+package operatortest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/controlplane"
+	"github.com/claviger-dev/claviger/internal/journal"
+)
+
+const (
+	// Namespace and ServiceAccount are those of config/default.
+	Namespace      = "claviger-system"
+	ServiceAccount = "claviger"
+	// user is how the API server calls the operator.
+	user = "system:serviceaccount:" + Namespace + ":" + ServiceAccount
+)
+
+// Options of a world. The zero value builds the operator for this world alone.
+type Options struct {
+	// Binary is the operator; empty builds it from the working tree.
+	Binary string
+}
+
+// World is a control plane on which Claviger is installed. Operators are started in it
+// by Run. All methods may be called at the same time, except that nothing may be called
+// once Stop was.
+type World struct {
+	// Plane is the control plane.
+	Plane *controlplane.ControlPlane
+	// Client has an administrator's rights and no cache.
+	Client client.Client
+
+	folder     string
+	binary     string
+	kubeconfig string
+
+	mu        sync.Mutex
+	operators []*Operator
+}
+
+// Build compiles the operator with the race detector into a folder and returns the
+// path of the binary. It must be called from within the repository.
+func Build(ctx context.Context, folder string) (string, error) {
+	root, err := repository(ctx)
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(folder, "claviger")
+	build := exec.CommandContext(ctx, "go", "build", "-race", "-o", binary, ".")
+	build.Dir = root
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the operator: %w: %s", err, out)
+	}
+	return binary, nil
+}
+
+// repository is the folder of the module that the working directory is in.
+func repository(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the repository: %w", err)
+	}
+	return filepath.Dir(strings.TrimSpace(string(out))), nil
+}
+
+// Start starts a control plane, installs Claviger's kinds, rights and policies, and
+// returns when the policies are in force. ctx bounds the start. On an error nothing is
+// left running.
+func Start(ctx context.Context, o Options) (*World, error) {
+	folder, err := os.MkdirTemp("", "claviger-world-")
+	if err != nil {
+		return nil, err
+	}
+	w := &World{folder: folder, binary: o.Binary}
+	if err := w.start(ctx, o); err != nil {
+		return nil, errors.Join(err, w.Stop())
+	}
+	return w, nil
+}
+
+func (w *World) start(ctx context.Context, o Options) error {
+	root, err := repository(ctx)
+	if err != nil {
+		return err
+	}
+	if w.binary == "" {
+		if w.binary, err = Build(ctx, w.folder); err != nil {
+			return err
+		}
+	}
+	w.Plane, err = controlplane.Start(ctx, controlplane.Options{
+		CRDPaths:          []string{filepath.Join(root, "config", "crd")},
+		ManifestPaths:     []string{filepath.Join(root, "config", "operator")},
+		AuditLogFile:      w.auditLog(),
+		ControllerManager: true,
+	})
+	if err != nil {
+		return err
+	}
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+	if w.Client, err = client.New(w.Plane.Config(), client.Options{Scheme: scheme}); err != nil {
+		return err
+	}
+	if err := w.awaitGuard(ctx); err != nil {
+		return fmt.Errorf("wait for the admission policies: %w", err)
+	}
+	config, err := w.Plane.ServiceAccountConfig(ctx, Namespace, ServiceAccount)
+	if err != nil {
+		return err
+	}
+	w.kubeconfig = filepath.Join(w.folder, "operator.kubeconfig")
+	return controlplane.WriteKubeconfig(w.kubeconfig, config)
+}
+
+// awaitGuard waits until the API server has learned of the policies, about a second
+// after they were applied. What it refuses is refused to everybody.
+func (w *World) awaitGuard(ctx context.Context) error {
+	return wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		err := w.Client.Create(ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: metav1.NamespaceDefault, Name: "probe",
+				Annotations: map[string]string{journal.AnnotationProbe: "true"},
+			},
+			Type: journal.SecretType,
+		}, client.DryRunAll)
+		return apierrors.IsInvalid(err), nil
+	})
+}
+
+// Stop stops every operator and the control plane. It fails if an operator had to be
+// killed, or if the race detector spoke in one.
+func (w *World) Stop() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var errs []error
+	for _, o := range w.operators {
+		errs = append(errs, o.Stop(), o.raced())
+	}
+	if w.Plane != nil {
+		errs = append(errs, w.Plane.Stop())
+	}
+	return errors.Join(append(errs, os.RemoveAll(w.folder))...)
+}
+
+// Log is everything that all operators of this world wrote so far.
+func (w *World) Log() (string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all strings.Builder
+	for _, o := range w.operators {
+		text, err := o.Log()
+		if err != nil {
+			return "", err
+		}
+		all.WriteString(text)
+	}
+	return all.String(), nil
+}
