@@ -20,7 +20,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: build controlplane ## Watch credentials rotate on a real API server, while the operator is killed (DEMO_ROTATIONS=3, KEEP=1)
+demo: controlplane ## Watch credentials rotate on a real API server, while the operator is killed (DEMO_ROTATIONS=3, KEEP=1)
 	@go run -buildvcs=false ./hack/demo
 
 .PHONY: test
