@@ -11,7 +11,7 @@ set -euo pipefail
 
 binary=$(realpath "${1:?a binary is missing}")
 root=$(mktemp -d)
-trap 'umount "$root" 2>/dev/null || true; rm -rf "$root"' EXIT
+trap 'chmod u+w "$root"; rm -rf "$root"' EXIT
 cp "$binary" "$root/claviger"
 chmod 0555 "$root/claviger" "$root"
 
