@@ -6,8 +6,11 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"net/http"
 	"os"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,11 +24,14 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/config"
+	crconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
@@ -72,10 +78,65 @@ type world struct {
 	namespace string
 	provider  *provider
 	accounts  *Accounts
+	// writes counts what the operator sends to the API server, events and leases apart.
+	writes atomic.Int64
+}
+
+// counting counts the writes that pass through.
+type counting struct {
+	inner  http.RoundTripper
+	writes *atomic.Int64
+}
+
+func (c counting) RoundTrip(request *http.Request) (*http.Response, error) {
+	if request.Method != http.MethodGet && !strings.Contains(request.URL.Path, "/events") {
+		c.writes.Add(1)
+	}
+	return c.inner.RoundTrip(request)
 }
 
 // newWorld starts the controllers of this package for a namespace of the test's own.
 func newWorld(t *testing.T, change ...func(*Options)) *world {
+	t.Helper()
+	w, config, options := prepare(t)
+	for _, c := range change {
+		c(&options)
+	}
+	ours, err := labels.NewRequirement(journal.LabelRole, selection.Exists, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := true
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:     w.client.Scheme(),
+		Metrics:    metricsserver.Options{BindAddress: "0"},
+		Controller: crconfig.Controller{SkipNameValidation: &again},
+		Cache: cache.Options{
+			DefaultNamespaces: map[string]cache.Config{w.namespace: {}},
+			ByObject:          map[client.Object]cache.ByObject{secretMetadata(): {Label: labels.NewSelector().Add(*ours)}},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.accounts = NewAccounts(AccountsOptions{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Workers: 8, OperatorNamespace: "claviger-system"})
+	if err := Setup(mgr, w.accounts, options); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- mgr.Start(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("the manager ended with: %v", err)
+		}
+	})
+	return w
+}
+
+// prepare makes a namespace, and access to it for an operator.
+func prepare(t *testing.T) (*world, *rest.Config, Options) {
 	t.Helper()
 	cp, err := plane()
 	if err != nil {
@@ -96,48 +157,66 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 		t.Fatal(err)
 	}
 	w := &world{T: t, client: direct, namespace: namespace.Name, provider: newProvider()}
-
 	server := serverclock.New(clock.RealClock{})
-	restConfig := cp.Config()
-	restConfig.Wrap(server.Wrap)
-	ours, err := labels.NewRequirement(journal.LabelRole, selection.Exists, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again := true
-	mgr, err := ctrl.NewManager(restConfig, ctrl.Options{
-		Scheme:     scheme,
-		Metrics:    metricsserver.Options{BindAddress: "0"},
-		Controller: config.Controller{SkipNameValidation: &again},
-		Cache: cache.Options{
-			DefaultNamespaces: map[string]cache.Config{namespace.Name: {}},
-			ByObject:          map[client.Object]cache.ByObject{secretMetadata(): {Label: labels.NewSelector().Add(*ours)}},
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	options := Options{
+	config := cp.Config()
+	config.Wrap(server.Wrap)
+	config.Wrap(func(inner http.RoundTripper) http.RoundTripper { return counting{inner, &w.writes} })
+	return w, config, Options{
 		Registry: upstream.NewRegistry(w.provider), ClusterID: clusterID, Server: server,
 		SweepInterval: time.Hour, OrphanAge: time.Hour, CountInterval: 100 * time.Millisecond,
 	}
-	for _, c := range change {
-		c(&options)
-	}
-	w.accounts = NewAccounts(AccountsOptions{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Workers: 8, OperatorNamespace: "claviger-system"})
-	if err := Setup(mgr, w.accounts, options); err != nil {
+}
+
+// stepper is an operator without a queue: it reconciles when it is told to, by a
+// clock that the test moves.
+type stepper struct {
+	*world
+	reconciler *Reconciler
+	clock      *clocktesting.FakePassiveClock
+}
+
+func newStepper(t *testing.T) *stepper {
+	t.Helper()
+	w, config, options := prepare(t)
+	operator, err := client.New(config, client.Options{Scheme: w.client.Scheme()})
+	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- mgr.Start(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Errorf("the manager ended with: %v", err)
+	local := clocktesting.NewFakePassiveClock(noon)
+	options.Local = local
+	w.accounts = NewAccounts(AccountsOptions{Client: operator, Live: operator, Workers: 8})
+	return &stepper{world: w, clock: local, reconciler: &Reconciler{
+		Client: operator, Live: operator, Accounts: w.accounts, Recorder: events.NewFakeRecorder(1000), Options: options.withDefaults(),
+	}}
+}
+
+// settle reconciles until there is nothing to do now, and returns when there will be.
+func (s *stepper) settle(name string) time.Duration {
+	s.Helper()
+	for range 50 {
+		result, err := s.reconciler.Reconcile(s.Context(), ctrl.Request{NamespacedName: s.key(name)})
+		if err != nil {
+			s.Fatal(err)
 		}
-	})
-	return w
+		if result.RequeueAfter != atOnce && result.RequeueAfter != conflictPause {
+			return result.RequeueAfter
+		}
+	}
+	s.Fatal("it never settles")
+	return 0
+}
+
+// pass lets time go by, and looks as often as it was asked to.
+func (s *stepper) pass(name string, d time.Duration) {
+	s.Helper()
+	for end := s.clock.Now().Add(d); ; {
+		next := s.settle(name)
+		if next == 0 || s.clock.Now().Add(next).After(end) {
+			s.clock.SetTime(end)
+			return
+		}
+		s.clock.SetTime(s.clock.Now().Add(next))
+	}
 }
 
 // until waits until look has nothing to complain about.
