@@ -27,7 +27,7 @@ func (r *Reconciler) setFinalizer(ctx context.Context, s *scope, on bool) error 
 		return err
 	}
 	if !on {
-		r.memory.setBack(s.uid, setback{})
+		r.memory.forgetCredential(s.uid)
 		s.slots.report(s.issuer, s.uid, false)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/rotation"
 )
 
@@ -16,6 +17,13 @@ type memory struct {
 	versions    map[types.UID]recollection
 	credentials map[types.UID]setback
 	goneSince   map[types.NamespacedName]time.Time
+	projected   map[types.UID]projection
+}
+
+// projection is the last status that was written, and what it was written over.
+type projection struct {
+	over   string
+	status v1alpha1.APIClientCredentialStatus
 }
 
 // recollection is about one version.
@@ -46,6 +54,7 @@ func newMemory() *memory {
 		versions:    map[types.UID]recollection{},
 		credentials: map[types.UID]setback{},
 		goneSince:   map[types.NamespacedName]time.Time{},
+		projected:   map[types.UID]projection{},
 	}
 }
 
@@ -83,6 +92,32 @@ func (m *memory) setBack(uid types.UID, s setback) {
 		return
 	}
 	m.credentials[uid] = s
+}
+
+// written returns the status that the credential has as far as is known: the one
+// that was written last, if the cache still shows what it was written over. Without
+// this a cache that lags would have every status written twice.
+func (m *memory) written(c *v1alpha1.APIClientCredential) v1alpha1.APIClientCredentialStatus {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if p, ok := m.projected[c.UID]; ok && p.over == c.ResourceVersion {
+		return p.status
+	}
+	return c.Status
+}
+
+func (m *memory) wrote(uid types.UID, over string, status v1alpha1.APIClientCredentialStatus) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.projected[uid] = projection{over: over, status: status}
+}
+
+// forgetCredential drops what is remembered of a credential that is gone.
+func (m *memory) forgetCredential(uid types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.credentials, uid)
+	delete(m.projected, uid)
 }
 
 // firstMissed returns when the credential was first found missing.

@@ -78,9 +78,8 @@ func (r *Reconciler) release(ctx context.Context, s *scope, step rotation.Step) 
 		return err
 	}
 	r.memory.forget(v.UID)
-	if step.Action == rotation.Retain {
-		return nil
-	}
+	// A retained version is nobody's from here on: kept in sight, it would look unused
+	// as soon as the target is let go, and be revoked.
 	s.drop(v.Number)
 	if step.Action == rotation.Release {
 		r.event(s, corev1.EventTypeNormal, "Revoked", "Revoke", "version %d (%s) is revoked", v.Number, v.UpstreamName)

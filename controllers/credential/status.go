@@ -33,13 +33,16 @@ func (r *Reconciler) project(ctx context.Context, s *scope, step rotation.Step, 
 	observed := s.observe(now)
 	s.slots.report(s.issuer, s.uid, underWay(observed))
 	if s.credential != nil {
-		after := s.credential.DeepCopy()
+		before := s.credential.DeepCopy()
+		before.Status = r.memory.written(before)
+		after := before.DeepCopy()
 		s.describe(&after.Status, observed, step, now)
-		if !equality.Semantic.DeepEqual(s.credential.Status, after.Status) {
-			err := r.Client.Status().Patch(ctx, after, client.MergeFrom(s.credential), client.FieldOwner(journal.FieldManager))
+		if !equality.Semantic.DeepEqual(before.Status, after.Status) {
+			err := r.Client.Status().Patch(ctx, after, client.MergeFrom(before), client.FieldOwner(journal.FieldManager))
 			if client.IgnoreNotFound(err) != nil {
 				return giveWay(err)
 			}
+			r.memory.wrote(s.uid, before.ResourceVersion, after.Status)
 		}
 	}
 	switch {

@@ -1,0 +1,245 @@
+// Package scale measures what the operator costs, on a real API server and with a
+// simulator that answers at once. It asserts nothing about time: the figures are
+// counted from the API server's own audit log and from the simulator, not from the
+// operator, and reported for people to compare.
+package scale
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/apiconnectsim"
+	"github.com/claviger-dev/claviger/internal/operatortest"
+)
+
+const (
+	namespace = "fleet"
+	overlap   = "15s"
+	// patience bounds every phase.
+	patience = 10 * time.Minute
+	idle     = time.Minute
+)
+
+// fleetSize is 500 unless CLAVIGER_BENCH_CREDENTIALS says otherwise.
+func fleetSize(b *testing.B) int {
+	text := os.Getenv("CLAVIGER_BENCH_CREDENTIALS")
+	if text == "" {
+		return 500
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		b.Fatalf("CLAVIGER_BENCH_CREDENTIALS=%q is no number of credentials", text)
+	}
+	return n
+}
+
+// fleet is a world with an operator and many credentials of one app.
+type fleet struct {
+	*testing.B
+	world *operatortest.World
+	sim   *apiconnectsim.Sim
+	size  int
+}
+
+func BenchmarkFleet(b *testing.B) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	f := &fleet{B: b, size: fleetSize(b)}
+	f.start(ctx)
+	for range b.N {
+		f.measure(ctx, "issue", func() { f.create(ctx) }, f.allAt(1))
+		f.measure(ctx, "rotation", func() { f.requestRotation(ctx) }, f.allAt(2))
+		f.settle(ctx)
+		f.measure(ctx, "idle-minute", func() {}, func(ctx context.Context) (bool, error) {
+			return true, wait.PollUntilContextTimeout(ctx, idle, 2*idle, false, func(context.Context) (bool, error) { return true, nil })
+		})
+		f.must(f.world.Client.DeleteAllOf(ctx, &v1alpha1.APIClientCredential{}, client.InNamespace(namespace)))
+		f.await(ctx, func(ctx context.Context) (bool, error) { return len(f.sim.Ledger().Live()) == 0, nil })
+	}
+}
+
+func (f *fleet) must(err error) {
+	f.Helper()
+	if err != nil {
+		f.Fatal(err)
+	}
+}
+
+func (f *fleet) start(ctx context.Context) {
+	binary := filepath.Join(f.TempDir(), "claviger")
+	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/claviger-dev/claviger")
+	if out, err := build.CombinedOutput(); err != nil {
+		f.Fatalf("build the operator: %v: %s", err, out)
+	}
+	world, err := operatortest.Start(ctx, operatortest.Options{Binary: binary})
+	f.must(err)
+	f.world = world
+	f.Cleanup(func() { f.must(world.Stop()) })
+	f.sim = apiconnectsim.New(apiconnectsim.Options{Seed: apiconnectsim.Seed{
+		Toolkits: []apiconnectsim.Toolkit{{ClientID: "toolkit", ClientSecret: "toolkit-secret"}},
+		Logins:   []apiconnectsim.Login{{Username: "rotator", Password: "rotator-password", Realm: "provider/default-idp-2"}},
+		Orgs: []apiconnectsim.SeedOrg{{Name: "acme", Catalogs: []apiconnectsim.SeedCatalog{{Name: "production", ConsumerOrgs: []apiconnectsim.SeedConsumerOrg{
+			{Name: "retail", Apps: []apiconnectsim.SeedApp{{Name: "fleet"}}},
+		}}}}},
+	}})
+	f.must(f.sim.Start())
+	f.Cleanup(func() { f.must(f.sim.Close()) })
+	for _, o := range f.surroundings() {
+		f.must(world.Client.Create(ctx, o))
+	}
+	_, err = world.Run(ctx, "--zap-log-level=info")
+	f.must(err)
+	issuer := &v1alpha1.CredentialIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "apic"}}
+	f.await(ctx, func(ctx context.Context) (bool, error) {
+		err := world.Client.Get(ctx, client.ObjectKeyFromObject(issuer), issuer)
+		return meta.IsStatusConditionTrue(issuer.Status.Conditions, v1alpha1.ConditionReady), err
+	})
+}
+
+func (f *fleet) surroundings() []client.Object {
+	in := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: namespace, Name: name} }
+	return []client.Object{
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
+		&corev1.Secret{ObjectMeta: in("login"), StringData: map[string]string{
+			"username": "rotator", "password": "rotator-password", "client_id": "toolkit", "client_secret": "toolkit-secret",
+		}},
+		&v1alpha1.RotationPolicy{ObjectMeta: in("policy"), Spec: v1alpha1.RotationPolicySpec{
+			Selector: &metav1.LabelSelector{}, RotateAfter: "90d", Overlap: overlap,
+		}},
+		&v1alpha1.CredentialIssuer{ObjectMeta: in("apic"), Spec: v1alpha1.CredentialIssuerSpec{
+			RateLimit: v1alpha1.RateLimit{PerSecond: 10000, Burst: 10000},
+			IBMAPIConnect: &v1alpha1.IBMAPIConnectIssuer{
+				URL: f.sim.URL(), ProviderOrg: "acme", Catalog: "production", CABundle: string(f.sim.CA()),
+				Login: v1alpha1.IBMAPIConnectLogin{Realm: "provider/default-idp-2", SecretRef: v1alpha1.SecretReference{Name: "login"}},
+			},
+		}},
+	}
+}
+
+func (f *fleet) create(ctx context.Context) {
+	for i := range f.size {
+		name := fmt.Sprintf("credential-%04d", i)
+		f.must(f.world.Client.Create(ctx, &v1alpha1.APIClientCredential{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+			Spec: v1alpha1.APIClientCredentialSpec{
+				IssuerRef:     v1alpha1.IssuerReference{Name: "apic"},
+				IBMAPIConnect: &v1alpha1.IBMAPIConnectCredential{ConsumerOrg: "retail", App: "fleet"},
+				Secret:        v1alpha1.TargetSecret{Name: name},
+			},
+		}))
+	}
+}
+
+func (f *fleet) requestRotation(ctx context.Context) {
+	patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`,
+		v1alpha1.AnnotationRotateRequestedAt, time.Now().UTC().Format(time.RFC3339Nano)))
+	for i := range f.size {
+		o := &v1alpha1.APIClientCredential{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("credential-%04d", i)}}
+		f.must(f.world.Client.Patch(ctx, o, patch))
+	}
+}
+
+// allAt waits until every credential has published the version and has no other.
+func (f *fleet) allAt(version int64) wait.ConditionWithContextFunc {
+	return func(ctx context.Context) (bool, error) {
+		list := &v1alpha1.APIClientCredentialList{}
+		if err := f.world.Client.List(ctx, list, client.InNamespace(namespace)); err != nil || len(list.Items) < f.size {
+			return false, err
+		}
+		for _, c := range list.Items {
+			if c.Status.Version != version || len(c.Status.Versions) != 1 {
+				return false, nil
+			}
+		}
+		return true, nil
+	}
+}
+
+func (f *fleet) await(ctx context.Context, done wait.ConditionWithContextFunc) {
+	f.Helper()
+	f.must(wait.PollUntilContextTimeout(ctx, time.Second, patience, true, done))
+}
+
+// measure counts what one phase costs, for each credential; an idle phase is counted
+// as a whole.
+func (f *fleet) measure(ctx context.Context, phase string, begin func(), done wait.ConditionWithContextFunc) {
+	mark, err := f.world.Now()
+	f.must(err)
+	calls, begun := f.sim.Calls().Total("*"), time.Now()
+	begin()
+	f.await(ctx, done)
+	took := time.Since(begun)
+	requests, err := f.world.Requests(mark, namespace)
+	f.must(err)
+	count := tally(requests)
+	per := float64(f.size)
+	if strings.HasPrefix(phase, "idle") {
+		per = 1
+	} else {
+		f.ReportMetric(per/took.Seconds(), phase+"s/s")
+	}
+	f.ReportMetric(float64(count.writes)/per, "writes/"+phase)
+	f.ReportMetric(float64(count.events)/per, "events/"+phase)
+	f.ReportMetric(float64(count.gets)/per, "gets/"+phase)
+	f.ReportMetric(float64(f.sim.Calls().Total("*")-calls)/per, "calls/"+phase)
+	f.Logf("%s of %d in %s: %s", phase, f.size, took.Round(time.Millisecond), count)
+}
+
+// settle waits until the operator has written nothing for half a minute and a bit:
+// the counts on policies and issuers follow at most every 30 seconds.
+func (f *fleet) settle(ctx context.Context) {
+	const quiet = 40 * time.Second
+	for {
+		mark, err := f.world.Now()
+		f.must(err)
+		f.must(wait.PollUntilContextTimeout(ctx, quiet, 2*quiet, false, func(context.Context) (bool, error) { return true, nil }))
+		requests, err := f.world.Requests(mark, namespace)
+		f.must(err)
+		if tally(requests).writes == 0 {
+			return
+		}
+	}
+}
+
+// counts of one phase.
+type counts struct {
+	writes, conflicts, events, gets int
+	byKind                          map[string]int
+}
+
+func (c counts) String() string {
+	return fmt.Sprintf("%d writes (%d lost a race), %d events, %d live reads; %v", c.writes, c.conflicts, c.events, c.gets, c.byKind)
+}
+
+func tally(requests []operatortest.Request) counts {
+	c := counts{byKind: map[string]int{}}
+	for _, r := range requests {
+		switch {
+		case r.Resource == "events":
+			c.events++
+		case r.Write():
+			c.writes++
+			c.byKind[r.Verb+" "+r.Resource]++
+			if r.Status == 409 {
+				c.conflicts++
+			}
+		case r.Verb == "get":
+			c.gets++
+		}
+	}
+	return c
+}
