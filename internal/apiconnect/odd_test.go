@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -190,6 +191,14 @@ func TestOddAnswersToACreate(t *testing.T) {
 func TestOddAnswersToADeletion(t *testing.T) {
 	ours := entry("id1", nameText, markText)
 	remove := "DELETE " + listPath + "/id1"
+	gone := func(but map[string][]answer) map[string][]answer {
+		out := map[string][]answer{
+			"GET /api/catalogs/o1/c1": {ok(`{"id":"c1"}`)}, "GET /api/consumer-orgs/o1/c1/co1": {ok(`{"id":"co1"}`)},
+			"GET /api/consumer-orgs/o1/c1/co1/apps": {ok(listOf(1, `{"id":"a2"}`))},
+		}
+		maps.Copy(out, but)
+		return out
+	}
 	there := func(answers ...answer) map[string][]answer {
 		return map[string][]answer{byName: {ok(ours)}, remove: answers}
 	}
@@ -197,27 +206,34 @@ func TestOddAnswersToADeletion(t *testing.T) {
 		answers map[string][]answer
 		want    upstream.ErrorClass // empty: success
 	}{
-		"200 with the object":      {there(ok(ours)), ""},
-		"200 with nothing":         {there(answer{status: 200}), ""},
-		"202":                      {there(answer{status: 202}), ""},
-		"204":                      {there(answer{status: 204}), ""},
-		"200 with a page":          {there(ok("<html>log in</html>")), upstream.OutcomeUnknown},
-		"201":                      {there(answer{status: 201}), upstream.OutcomeUnknown},
-		"a redirect":               {there(answer{status: 303}), upstream.OutcomeUnknown},
-		"500":                      {there(answer{status: 500}), upstream.OutcomeUnknown},
-		"501":                      {there(answer{status: 501}), upstream.Retryable},
-		"409":                      {there(answer{status: 409}), upstream.Conflict},
-		"404 while it is there":    {there(answer{status: 404}), upstream.Forbidden},
-		"404 and it is gone":       {map[string][]answer{byName: {ok(ours), {status: 404}}, "GET " + listPath: {ok(emptyList)}, "GET " + appPath: {ok(`{"id":"a1"}`)}}, ""},
-		"404 and nothing is sure":  {map[string][]answer{byName: {ok(ours), {status: 404}}}, upstream.Forbidden},
-		"an object without an id":  {map[string][]answer{byName: {ok(entry("", nameText, markText))}}, upstream.Retryable},
-		"an id that is a path":     {map[string][]answer{byName: {ok(entry("..", nameText, markText))}}, upstream.Retryable},
-		"an app that lists more":   {map[string][]answer{"GET " + listPath: {ok(emptyList)}, "GET " + appPath: {ok(`{"id":"a1","app_credential_urls":["https://x.example` + listPath + `/id1"]}`)}}, upstream.Retryable},
-		"an app that is odd":       {map[string][]answer{"GET " + listPath: {ok(emptyList)}, "GET " + appPath: {ok(`{"id":"a1","app_credential_urls":"none"}`)}}, upstream.Retryable},
-		"a list without a total":   {map[string][]answer{"GET " + listPath: {ok(`{"results":[]}`)}, "GET " + appPath: {ok(`{"id":"a1"}`)}}, upstream.Retryable},
-		"an empty document":        {map[string][]answer{"GET " + listPath: {ok(`{}`)}, "GET " + appPath: {ok(`{"id":"a1"}`)}}, upstream.Retryable},
-		"an empty answer":          {map[string][]answer{"GET " + listPath: {ok(``)}, "GET " + appPath: {ok(`{"id":"a1"}`)}}, upstream.Retryable},
-		"an app that is not there": {map[string][]answer{"GET " + listPath: {ok(emptyList)}}, upstream.Forbidden},
+		"200 with the object":     {there(ok(ours)), ""},
+		"200 with nothing":        {there(answer{status: 200}), ""},
+		"202":                     {there(answer{status: 202}), ""},
+		"204":                     {there(answer{status: 204}), ""},
+		"200 with a page":         {there(ok("<html>log in</html>")), upstream.OutcomeUnknown},
+		"201":                     {there(answer{status: 201}), upstream.OutcomeUnknown},
+		"a redirect":              {there(answer{status: 303}), upstream.OutcomeUnknown},
+		"500":                     {there(answer{status: 500}), upstream.OutcomeUnknown},
+		"501":                     {there(answer{status: 501}), upstream.Retryable},
+		"409":                     {there(answer{status: 409}), upstream.Conflict},
+		"404 while it is there":   {there(answer{status: 404}), upstream.Forbidden},
+		"404 and it is gone":      {map[string][]answer{byName: {ok(ours), {status: 404}}, "GET " + listPath: {ok(emptyList)}, "GET " + appPath: {ok(`{"id":"a1"}`)}}, ""},
+		"404 and nothing is sure": {map[string][]answer{byName: {ok(ours), {status: 404}}}, upstream.Forbidden},
+		"an object without an id": {map[string][]answer{byName: {ok(entry("", nameText, markText))}}, upstream.Retryable},
+		"an id that is a path":    {map[string][]answer{byName: {ok(entry("..", nameText, markText))}}, upstream.Retryable},
+		"an app that lists more":  {map[string][]answer{"GET " + listPath: {ok(emptyList)}, "GET " + appPath: {ok(`{"id":"a1","app_credential_urls":["https://x.example` + listPath + `/id1"]}`)}}, upstream.Retryable},
+		"an app that is odd":      {map[string][]answer{"GET " + listPath: {ok(emptyList)}, "GET " + appPath: {ok(`{"id":"a1","app_credential_urls":"none"}`)}}, upstream.Retryable},
+		"a list without a total":  {map[string][]answer{"GET " + listPath: {ok(`{"results":[]}`)}, "GET " + appPath: {ok(`{"id":"a1"}`)}}, upstream.Retryable},
+		"an empty document":       {map[string][]answer{"GET " + listPath: {ok(`{}`)}, "GET " + appPath: {ok(`{"id":"a1"}`)}}, upstream.Retryable},
+		"an empty answer":         {map[string][]answer{"GET " + listPath: {ok(``)}, "GET " + appPath: {ok(`{"id":"a1"}`)}}, upstream.Retryable},
+		"an app that is gone from its organisation":            {gone(nil), ""},
+		"an app that is gone, and a catalog that is not there": {gone(map[string][]answer{"GET /api/catalogs/o1/c1": {{status: 404}}}), upstream.Forbidden},
+		"an app that is gone, and a catalog that is forbidden": {gone(map[string][]answer{"GET /api/catalogs/o1/c1": {{status: 403}}}), upstream.Forbidden},
+		"an app that is gone, and no organisation":             {gone(map[string][]answer{"GET /api/consumer-orgs/o1/c1/co1": {{status: 404}}}), upstream.Forbidden},
+		"an app that is gone, and an unreadable list of apps":  {gone(map[string][]answer{"GET /api/consumer-orgs/o1/c1/co1/apps": {{status: 500}}}), upstream.Retryable},
+		"an app that cannot be read and is in the list":        {gone(map[string][]answer{"GET /api/consumer-orgs/o1/c1/co1/apps": {ok(listOf(1, `{"id":"a1"}`))}}), upstream.Forbidden},
+		"an app that is gone between the list and the reading": {gone(map[string][]answer{"GET " + listPath: {ok(emptyList)}}), ""},
+		"an app that is not there":                             {map[string][]answer{"GET " + listPath: {ok(emptyList)}}, upstream.Forbidden},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := play(t, tc.answers)
@@ -254,6 +270,9 @@ func TestAListThatChangesIsReadAgainAndOneThatDoesNotFitIsRefused(t *testing.T) 
 		"an entry twice":                {[]answer{ok(listOf(3, numbered(0, 2), numbered(0, 1)))}, 2},
 		"a total that changes once": {[]answer{
 			ok(listOf(3, numbered(0, 2))), ok(listOf(4, numbered(1, 4))), ok(listOf(4, numbered(0, 4))),
+		}, 4},
+		"a total that grows behind us": {[]answer{
+			ok(listOf(3, numbered(0, 2))), ok(listOf(4, numbered(1, 3))), ok(listOf(4, numbered(0, 4))),
 		}, 4},
 		"entries that move once": {[]answer{
 			ok(listOf(4, numbered(0, 2))), ok(listOf(4, numbered(2, 5))), ok(listOf(4, numbered(0, 4))),
@@ -310,19 +329,21 @@ func TestOddAnswersToAVerification(t *testing.T) {
 		accepted bool
 		want     upstream.ErrorClass // empty: a verdict
 	}{
-		"200 with nothing":                {map[string][]answer{check: {{status: 200}}}, true, ""},
-		"204":                             {map[string][]answer{check: {{status: 204}}}, true, ""},
-		"200 with a page":                 {map[string][]answer{check: {ok("<html>")}}, false, upstream.Retryable},
-		"400":                             {map[string][]answer{check: {{status: 400, body: `{"message":"wrong"}`}}}, false, ""},
-		"422":                             {map[string][]answer{check: {{status: 422}}}, false, ""},
-		"400 with a page of a proxy":      {map[string][]answer{check: {{status: 400, body: "<html>"}}}, false, upstream.Retryable},
-		"401 while the login works":       {map[string][]answer{check: {{status: 401, body: `{}`}}, get: {ok(ours)}}, false, ""},
-		"401 and the login does not work": {map[string][]answer{check: {{status: 401}}, get: {{status: 401}}}, false, upstream.LoginFailed},
-		"401 and nothing is sure":         {map[string][]answer{check: {{status: 401}}, get: {{status: 500}}}, false, upstream.Retryable},
-		"403":                             {map[string][]answer{check: {{status: 403}}}, false, upstream.Forbidden},
-		"404":                             {map[string][]answer{check: {{status: 404}}}, false, upstream.Forbidden},
-		"a redirect":                      {map[string][]answer{check: {{status: 302}}}, false, upstream.Retryable},
-		"405":                             {map[string][]answer{check: {{status: 405}}}, false, upstream.InvalidSpec},
+		"200 with nothing":                    {map[string][]answer{check: {{status: 200}}}, true, ""},
+		"204":                                 {map[string][]answer{check: {{status: 204}}}, true, ""},
+		"200 with a page":                     {map[string][]answer{check: {ok("<html>")}}, false, upstream.Retryable},
+		"400":                                 {map[string][]answer{check: {{status: 400, body: `{"message":"wrong"}`}}}, false, ""},
+		"422":                                 {map[string][]answer{check: {{status: 422}}}, false, ""},
+		"400 with a page of a proxy":          {map[string][]answer{check: {{status: 400, body: "<html>"}}}, false, upstream.Retryable},
+		"401 while the login works":           {map[string][]answer{check: {{status: 401, body: `{}`}}, get: {ok(ours)}}, false, ""},
+		"401 and the login does not work":     {map[string][]answer{check: {{status: 401}}, get: {{status: 401}}}, false, upstream.LoginFailed},
+		"401 and the credential is not there": {map[string][]answer{check: {{status: 401}}}, false, upstream.LoginFailed},
+		"401 and another object is there":     {map[string][]answer{check: {{status: 401}}, get: {ok(entry("id2", nameText, markText))}}, false, upstream.LoginFailed},
+		"401 and nothing is sure":             {map[string][]answer{check: {{status: 401}}, get: {{status: 500}}}, false, upstream.Retryable},
+		"403":                                 {map[string][]answer{check: {{status: 403}}}, false, upstream.Forbidden},
+		"404":                                 {map[string][]answer{check: {{status: 404}}}, false, upstream.Forbidden},
+		"a redirect":                          {map[string][]answer{check: {{status: 302}}}, false, upstream.Retryable},
+		"405":                                 {map[string][]answer{check: {{status: 405}}}, false, upstream.InvalidSpec},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tc.answers[byName] = []answer{ok(ours)}

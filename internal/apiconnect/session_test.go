@@ -130,7 +130,7 @@ func TestAnOldTokenServesWhileRenewalFails(t *testing.T) {
 				}
 				o.logins(t, "password", "password") // and not two hundred
 				pass(20 * time.Minute)              // it expires
-				if _, err := s.token(t.Context()); upstream.ClassOf(err) != upstream.ClassOf(refusal) {
+				if _, err := s.token(t.Context()); err == nil || upstream.ClassOf(err) != upstream.ClassOf(refusal) {
 					t.Errorf("got %v, want %v", err, refusal)
 				}
 			})
@@ -168,7 +168,7 @@ func TestALoginOutlivesTheCallerThatStartedIt(t *testing.T) {
 		hasty, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		_, err := s.token(hasty)
-		if upstream.ClassOf(err) != upstream.Retryable {
+		if err == nil || upstream.ClassOf(err) != upstream.Retryable {
 			t.Errorf("got %v", err)
 		}
 		mustToken(t, s, "token-1")

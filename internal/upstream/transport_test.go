@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -165,6 +166,25 @@ func TestWhatMayNotBeCalledIsInvalidSpecAndNotCalled(t *testing.T) {
 	}
 	if reached {
 		t.Error("the server was reached")
+	}
+}
+
+func TestAnAddressIsRefusedEvenIfAProxyWouldDialIt(t *testing.T) {
+	carrier, err := NewTransport(TransportOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for address, refused := range map[string]bool{
+		"https://169.254.169.254/": true, "https://[fe80::1]/": true, "https://127.0.0.1/": true, "https://10.0.0.1/": false, "https://platform.example/": false,
+	} {
+		target, err := url.Parse(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Behind a proxy the dialler sees the proxy's address and no other.
+		if err := carrier.(*transport).admit(target); (err != nil) != refused {
+			t.Errorf("%s: %v", address, err)
+		}
 	}
 }
 
