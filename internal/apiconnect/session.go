@@ -195,7 +195,7 @@ func (s *session) loggedInBefore() bool {
 // logIn makes one login. Its context is nobody's: the caller that needed it first may
 // give up, and the others wait on.
 func (p *platform) logIn(g grant, refresh material.Secret) (token, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), loginLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), loginLimit) //nolint:forbidigo // a login serves all callers and must outlive the one that started it
 	defer cancel()
 	started := p.now()
 	c := call{operation: "login", method: http.MethodPost, path: "/api/token", body: g.body(refresh), secrets: []material.Secret{refresh}}

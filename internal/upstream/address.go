@@ -35,11 +35,10 @@ func (g addressGuard) control(_ context.Context, _, address string, _ syscall.Ra
 
 // literal checks a host that is written as an address; names pass.
 func (g addressGuard) literal(host string) error {
-	address, err := netip.ParseAddr(host)
-	if err != nil {
-		return nil
+	if address, err := netip.ParseAddr(host); err == nil {
+		return g.check(address)
 	}
-	return g.check(address)
+	return nil
 }
 
 func (g addressGuard) check(address netip.Addr) error {

@@ -65,7 +65,7 @@ func send(t *testing.T, client *http.Client, method, url string) ([]byte, int, e
 func TestACallWithoutAnAnswerIsClassifiedByWhetherItMayHaveLeft(t *testing.T) {
 	closed := httptest.NewTLSServer(http.NotFoundHandler())
 	closed.Close()
-	cut := func(w http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }
+	cut := func(_ http.ResponseWriter, _ *http.Request) { panic(http.ErrAbortHandler) }
 	half := func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100")
 		_, _ = w.Write([]byte(`{"id":"on`))
@@ -344,7 +344,7 @@ func TestACheckThatFailsKeepsTheCallFromBeingSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	lost := errors.New("the claim has run out")
-	request, err := http.NewRequestWithContext(WithSendCheck(t.Context(), func() error { return lost }), "POST", server.URL, nil)
+	request, err := http.NewRequestWithContext(WithSendCheck(t.Context(), func() error { return lost }), http.MethodPost, server.URL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -367,7 +367,7 @@ func TestACancelledCallNamesNoOutcome(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-arrived; cancel() }()
-	request, err := http.NewRequestWithContext(ctx, "POST", server.URL, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, server.URL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -243,8 +243,15 @@ func unreachableIsNoVerdict(t *trial) error {
 	tried := 0
 	for _, call := range []Call{Login, Read, Prove, Use} {
 		for _, fault := range []Fault{
-			{Kind: CutBefore}, {Kind: HalfAnswer}, {Kind: Throttled, After: time.Minute}, {Kind: Page, Status: 502}, {Kind: Refused, Status: 408}, {Kind: Refused, Status: 429},
-			{Kind: Refused, Status: 500}, {Kind: Refused, Status: 503}, {Kind: Refused, Status: 504},
+			{Kind: CutBefore},
+			{Kind: HalfAnswer},
+			{Kind: Throttled, After: time.Minute},
+			{Kind: Page, Status: 502},
+			{Kind: Refused, Status: 408},
+			{Kind: Refused, Status: 429},
+			{Kind: Refused, Status: 500},
+			{Kind: Refused, Status: 503},
+			{Kind: Refused, Status: 504},
 		} {
 			if call == Use && fault.Kind == HalfAnswer || !t.lab.Arm(call, fault) {
 				continue // half an answer to a workload's call came from behind the check of its credential
@@ -280,8 +287,14 @@ func errorsHoldNoSecret(t *trial) error {
 		}
 		echo := "you sent " + strings.Join(sent, " and ") + " and more"
 		for _, fault := range []Fault{
-			{Kind: Refused, Status: 400, Message: echo}, {Kind: Refused, Status: 401, Message: echo}, {Kind: Refused, Status: 409, Message: echo},
-			{Kind: Refused, Status: 500, Message: echo}, {Kind: CutBefore}, {Kind: CutAfter}, {Kind: HalfAnswer}, {Kind: Page, Status: 502},
+			{Kind: Refused, Status: 400, Message: echo},
+			{Kind: Refused, Status: 401, Message: echo},
+			{Kind: Refused, Status: 409, Message: echo},
+			{Kind: Refused, Status: 500, Message: echo},
+			{Kind: CutBefore},
+			{Kind: CutAfter},
+			{Kind: HalfAnswer},
+			{Kind: Page, Status: 502},
 		} {
 			if !t.lab.Arm(call, fault) {
 				continue
@@ -318,8 +331,15 @@ func sameFailureSameWords(t *trial) error {
 	}
 	for _, call := range []Call{Login, ReadRealm, ReadContainer, Create, Read, List, Delete, Prove, Use} {
 		for _, fault := range []Fault{
-			{Kind: CutBefore}, {Kind: CutAfter}, {Kind: HalfAnswer}, {Kind: Throttled, After: time.Minute}, {Kind: Page, Status: 502},
-			{Kind: Refused, Status: 401}, {Kind: Refused, Status: 403}, {Kind: Refused, Status: 404}, {Kind: Refused, Status: 500},
+			{Kind: CutBefore},
+			{Kind: CutAfter},
+			{Kind: HalfAnswer},
+			{Kind: Throttled, After: time.Minute},
+			{Kind: Page, Status: 502},
+			{Kind: Refused, Status: 401},
+			{Kind: Refused, Status: 403},
+			{Kind: Refused, Status: 404},
+			{Kind: Refused, Status: 500},
 		} {
 			if !t.lab.Arm(call, fault) || call == Delete && (fault.Kind == CutAfter || fault.Kind == HalfAnswer) {
 				t.lab.Heal()

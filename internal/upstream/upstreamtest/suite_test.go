@@ -116,6 +116,7 @@ func (s *shelf) Total() int { return s.count(func(*object) bool { return true })
 func (s *shelf) Accepts(m material.Material) bool {
 	return s.count(func(o *object) bool { return o.clientID == m.ClientID && o.secret == m.ClientSecret.Reveal() }) > 0
 }
+
 func (s *shelf) Issued(mark upstream.Mark) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
