@@ -237,6 +237,23 @@ func TestFlagsMetricsAndEventsAreListed(t *testing.T) {
 	}
 }
 
+// TestEveryTargetExists: the commands of the pages can be typed.
+func TestEveryTargetExists(t *testing.T) {
+	targets := mentions(`(?m)^([a-z]+):`, page(t, "Makefile"))
+	named := 0
+	for path, content := range pages(t) {
+		for _, target := range mentions("(?m)(?:`|^\\$ )make ([a-z]+)", content) {
+			named++
+			if !slices.Contains(targets, target) {
+				t.Errorf("%s names make %s, which the Makefile does not have", path, target)
+			}
+		}
+	}
+	if named < 5 {
+		t.Errorf("only %d commands were found", named)
+	}
+}
+
 // TestTemplateFunctionsAreListed as the package documents them.
 func TestTemplateFunctionsAreListed(t *testing.T) {
 	existing := mentions(`(?m)^\t\t"(\w+)": +(?:always\(|\{)`, page(t, "internal/render/functions.go"))
