@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -90,7 +91,7 @@ func parse(arguments []string) (*settings, error) {
 	logging.BindFlags(flags)
 	ctrl.RegisterFlags(flags)
 	if err := flags.Parse(arguments); err != nil {
-		if err == flag.ErrHelp {
+		if errors.Is(err, flag.ErrHelp) {
 			return nil, nil
 		}
 		return nil, err

@@ -267,8 +267,8 @@ type APIClientCredentialStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	Versions []VersionStatus `json:"versions,omitempty"`
 
-	// Rotates says when the next renewal is due, as a UTC time, or why there is
-	// none: "never", "now".
+	// Rotates says when the next renewal is due, as a UTC time, or "never". A time in
+	// the past says that the renewal is overdue; the conditions say why.
 	//
 	// +optional
 	Rotates string `json:"rotates,omitempty"`

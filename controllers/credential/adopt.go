@@ -16,7 +16,7 @@ import (
 // the upstream still accepts it. Its mark and its number stay as they are.
 func (r *Reconciler) adopt(ctx context.Context, s *scope, step rotation.Step) error {
 	i := slices.IndexFunc(s.retained, func(v journal.Version) bool { return v.Number == step.Version })
-	if err := r.readVersion(ctx, s, &s.retained[i]); err != nil {
+	if err := r.readVersion(ctx, &s.retained[i]); err != nil {
 		return err
 	}
 	v := s.retained[i]
@@ -25,17 +25,17 @@ func (r *Reconciler) adopt(ctx context.Context, s *scope, step rotation.Step) er
 		return fmt.Errorf("issuer %s cannot verify, so nothing can be adopted", s.issuer.Name)
 	}
 	var verdict upstream.Verdict
-	err := r.call(ctx, s, func(ctx context.Context) (err error) {
+	asked := r.call(ctx, s, func(ctx context.Context) (err error) {
 		verdict, err = verifier.Verify(ctx, v.Handle(s.parameters))
 		return err
 	})
 	switch {
-	case errorsIsBusy(err):
-		return err
-	case err != nil:
+	case errorsIsBusy(asked):
+		return asked
+	case asked != nil:
 		now := r.Clock.Now()
 		r.memory.remember(v.UID, func(m *recollection) {
-			m.setback = unreachable(m.setback, fmt.Sprintf("whether the retained version %d is accepted cannot be found out", v.Number), err, now)
+			m.setback = unreachable(m.setback, fmt.Sprintf("whether the retained version %d is accepted cannot be found out", v.Number), asked, now)
 		})
 		return nil
 	case !verdict.Accepted:
@@ -44,7 +44,7 @@ func (r *Reconciler) adopt(ctx context.Context, s *scope, step rotation.Step) er
 		r.event(s, corev1.EventTypeWarning, "AdoptionRefused", "Adopt", "retained version %d is not accepted upstream and is left alone: %s", v.Number, verdict.Detail)
 		return nil
 	}
-	adopted, err := r.Store.Edit(ctx, v, journal.Adopted(s.uid))
+	adopted, err := r.Store.Edit(ctx, v, journal.Adopted(s.uid, s.issuerIdentity()))
 	if err != nil {
 		return err
 	}

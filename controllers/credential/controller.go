@@ -121,7 +121,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	}
 	for range maxSteps {
 		now := r.Clock.Now()
-		step := rotation.Next(s.observe(now), s.policy, s.capabilities, now)
+		step := rotation.Next(s.observe(), s.policy, s.capabilities, now)
 		switch step.Action {
 		case rotation.Wait:
 			return r.project(ctx, s, step, now)

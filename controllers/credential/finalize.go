@@ -13,7 +13,7 @@ import (
 // takes it off when nothing is left.
 func (r *Reconciler) setFinalizer(ctx context.Context, s *scope, on bool) error {
 	before := s.credential.DeepCopy()
-	changed := false
+	var changed bool
 	if on {
 		changed = controllerutil.AddFinalizer(s.credential, journal.FinalizerCredential)
 	} else {

@@ -100,11 +100,13 @@ func (s *scope) sortJournal(secrets []metav1.PartialObjectMetadata) {
 		switch {
 		case v.Terminating && !v.Held:
 			// Let go already; the cache or a foreign finalizer still shows it.
-		case v.RetainedFrom != "":
+		case v.RetainedFrom != "" || v.CredentialUID != s.uid:
+			// An earlier credential of this name let it go, or is gone itself: a restore
+			// brings Secrets back as they were and credentials under new UIDs.
 			if s.credential != nil && s.credential.DeletionTimestamp == nil && !s.memory.version(v.UID).unfit {
 				s.retained = append(s.retained, v)
 			}
-		case v.CredentialUID == s.uid:
+		default:
 			s.versions = append(s.versions, v)
 		}
 	}
@@ -133,7 +135,7 @@ func (s *scope) untouchable(v *journal.Version, err error) *rotation.Problem {
 // gatherIssuer finds the issuer that the credential names, or the one that a left
 // journal records.
 func (r *Reconciler) gatherIssuer(ctx context.Context, s *scope) error {
-	name := ""
+	var name string
 	if s.credential != nil {
 		name = s.credential.Spec.IssuerRef.Name
 		s.member, s.parameters = parameters(&s.credential.Spec)
@@ -367,13 +369,13 @@ func (r *Reconciler) lookAtTarget(ctx context.Context, s *scope, step rotation.S
 			s.target = journal.ReadTargetSecret(secret)
 		}
 	}
-	all := s.target.Exists && (s.touched() || !s.hintKnown() || s.target.RetainedFrom != "")
+	all := s.target.Exists && (s.touched() || !s.hintKnown() || s.target.CredentialUID != s.uid)
 	for i := range s.versions {
 		v := &s.versions[i]
 		if v.Material != nil || !all && v.Number != step.Version {
 			continue
 		}
-		if err := r.readVersion(ctx, s, v); err != nil {
+		if err := r.readVersion(ctx, v); err != nil {
 			return err
 		}
 	}
@@ -385,7 +387,7 @@ func (s *scope) hintKnown() bool {
 }
 
 // readVersion reads one version's material live.
-func (r *Reconciler) readVersion(ctx context.Context, s *scope, v *journal.Version) error {
+func (r *Reconciler) readVersion(ctx context.Context, v *journal.Version) error {
 	full, err := r.Store.Version(ctx, v.Key, v.UID)
 	if err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
@@ -45,6 +46,9 @@ func (r *Reconciler) createIntent(ctx context.Context, s *scope, step rotation.S
 		return err
 	}
 	version, err := r.Store.Create(ctx, intent)
+	if apierrors.IsAlreadyExists(err) {
+		return r.nameTaken(ctx, s, intent, err)
+	}
 	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
 		r.memory.setBack(s.uid, secretRefused(r.memory.credential(s.uid), err, r.Clock.Now()))
 		return nil
@@ -56,6 +60,18 @@ func (r *Reconciler) createIntent(ctx context.Context, s *scope, step rotation.S
 	s.replace(version)
 	s.slots.report(s.issuer, s.uid, true)
 	log.FromContext(ctx).Info("a version is being made", "version", version.Number, "cause", step.Cause, "upstreamName", version.UpstreamName)
+	return nil
+}
+
+// nameTaken tells our own version, which the cache does not show yet, from a Secret
+// of somebody else that stands in the way.
+func (r *Reconciler) nameTaken(ctx context.Context, s *scope, intent journal.Intent, taken error) error {
+	name := types.NamespacedName{Namespace: s.key.Namespace, Name: journal.VersionSecretName(s.key.Name, string(s.uid), intent.Number)}
+	secret, err := r.Store.Target(ctx, name)
+	if err != nil || secret == nil || secret.Type == journal.SecretType {
+		return taken
+	}
+	r.memory.setBack(s.uid, secretRefused(r.memory.credential(s.uid), fmt.Errorf("%w: it is somebody else's; delete it", taken), r.Clock.Now()))
 	return nil
 }
 
@@ -92,7 +108,7 @@ func (r *Reconciler) draft(s *scope, step rotation.Step, container string) (jour
 		ClusterID:      r.Options.ClusterID,
 		Credential:     s.key,
 		CredentialUID:  s.uid,
-		Issuer:         journal.Issuer{Kind: "CredentialIssuer", Name: s.issuer.Name, UID: s.issuer.UID},
+		Issuer:         s.issuerIdentity(),
 		Container:      container,
 		Number:         step.Version,
 		Nonce:          random.nonce,
@@ -110,6 +126,10 @@ func (r *Reconciler) draft(s *scope, step rotation.Step, container string) (jour
 		intent.Replaces = before.Nonce
 	}
 	return intent, nil
+}
+
+func (s *scope) issuerIdentity() journal.Issuer {
+	return journal.Issuer{Kind: "CredentialIssuer", Name: s.issuer.Name, UID: s.issuer.UID}
 }
 
 // claim takes over the right to call.
@@ -132,7 +152,7 @@ func (r *Reconciler) edit(ctx context.Context, s *scope, v *journal.Version, edi
 func (r *Reconciler) issue(ctx context.Context, s *scope, step rotation.Step) error {
 	v := s.version(step.Version)
 	if v.Material == nil {
-		if err := r.readVersion(ctx, s, v); err != nil {
+		if err := r.readVersion(ctx, v); err != nil {
 			return err
 		}
 	}
@@ -177,7 +197,7 @@ func (r *Reconciler) fence(deadline time.Time) func() error {
 func (r *Reconciler) verify(ctx context.Context, s *scope, step rotation.Step) error {
 	v := s.version(step.Version)
 	if v.Material == nil {
-		if err := r.readVersion(ctx, s, v); err != nil {
+		if err := r.readVersion(ctx, v); err != nil {
 			return err
 		}
 	}

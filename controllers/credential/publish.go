@@ -15,7 +15,7 @@ import (
 func (r *Reconciler) publish(ctx context.Context, s *scope, step rotation.Step) error {
 	v := s.version(step.Version)
 	if v.Material == nil {
-		if err := r.readVersion(ctx, s, v); err != nil {
+		if err := r.readVersion(ctx, v); err != nil {
 			return err
 		}
 	}
@@ -76,6 +76,9 @@ func (r *Reconciler) announce(s *scope, v *journal.Version, step rotation.Step, 
 		r.event(s, corev1.EventTypeNormal, "Issued", "Publish", "Secret %s holds version %d (%s)", s.secret.Name, v.Number, v.Cause)
 		return
 	}
-	r.event(s, corev1.EventTypeNormal, "Renewed", "Publish", "Secret %s holds version %d (%s); version %d stays valid for %s at least",
-		s.secret.Name, v.Number, v.Cause, before, s.policy.Overlap)
+	rest := fmt.Sprintf("version %d stays valid for %s at least", before, s.policy.Overlap)
+	if old := s.version(before); old != nil && old.Terminating {
+		rest = fmt.Sprintf("version %d is revoked", before)
+	}
+	r.event(s, corev1.EventTypeNormal, "Renewed", "Publish", "Secret %s holds version %d (%s); %s", s.secret.Name, v.Number, v.Cause, rest)
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/claviger-dev/claviger/internal/journal"
@@ -39,7 +38,7 @@ func (r *Reconciler) retire(ctx context.Context, s *scope, step rotation.Step) e
 func (r *Reconciler) revoke(ctx context.Context, s *scope, step rotation.Step) error {
 	v := s.version(step.Version)
 	if v.Material == nil {
-		if err := r.readVersion(ctx, s, v); err != nil {
+		if err := r.readVersion(ctx, v); err != nil {
 			return err
 		}
 	}
@@ -96,7 +95,7 @@ func (r *Reconciler) endTarget(ctx context.Context, s *scope, step rotation.Step
 		s.secret, s.target = nil, journal.Target{}
 		return nil
 	}
-	retained, err := r.Store.RetainTarget(ctx, s.secret, types.NamespacedName(s.key))
+	retained, err := r.Store.RetainTarget(ctx, s.secret, s.key)
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,7 @@ func (s *scope) drop(number int64) {
 }
 
 // observe puts the scope into the planner's words.
-func (s *scope) observe(now time.Time) rotation.Observed {
+func (s *scope) observe() rotation.Observed {
 	o := rotation.Observed{
 		Credential: s.observeCredential(),
 		Account:    s.observeAccount(),
@@ -197,7 +197,7 @@ func (s *scope) predecessorGone(v *journal.Version) bool {
 func (s *scope) observeTarget() rotation.Target {
 	t := rotation.Target{
 		Exists: s.target.Exists, Ours: s.target.CredentialUID == s.uid, Terminating: s.target.Terminating,
-		Retained: s.target.CredentialUID == "" && s.target.RetainedFrom == s.key.String(), PublishedAt: s.target.PublishedAt,
+		Retained: s.target.CredentialUID != s.uid && s.target.Credential == s.key.String(), PublishedAt: s.target.PublishedAt,
 	}
 	if t.Retained && s.heldByBytes() != 0 {
 		// It is written once more, to bear this credential's UID.

@@ -30,7 +30,7 @@ const (
 
 // project writes the status if it changed, and says when to look again.
 func (r *Reconciler) project(ctx context.Context, s *scope, step rotation.Step, now time.Time) (reconcile.Result, error) {
-	observed := s.observe(now)
+	observed := s.observe()
 	s.slots.report(s.issuer, s.uid, underWay(observed))
 	if s.credential != nil {
 		before := s.credential.DeepCopy()

@@ -3,6 +3,7 @@ package issuer
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -90,7 +91,7 @@ func (r *Reconciler) release(ctx context.Context, g *gathered) error {
 	// The cache first: it is free, and most often shows one that is left.
 	for _, reader := range []client.Reader{r.Client, r.Live} {
 		left, err := versions(ctx, reader, g.issuer.Namespace, made)
-		if err != nil || len(left) > 0 {
+		if err != nil || slices.ContainsFunc(left, held) {
 			return err
 		}
 	}
@@ -101,6 +102,11 @@ func (r *Reconciler) release(ctx context.Context, g *gathered) error {
 	}
 	g.issuer = free
 	return nil
+}
+
+// held: a version that somebody still has to revoke. Retained ones were let go.
+func held(version metav1.PartialObjectMetadata) bool {
+	return controllerutil.ContainsFinalizer(&version, journal.FinalizerUpstream)
 }
 
 // LoginReconciler lets login Secrets go. It is apart from the issuers because the

@@ -3,6 +3,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -30,7 +31,7 @@ func Release(ctx context.Context, arguments []string, out io.Writer) error {
 	dryRun := flags.Bool("dry-run", false, "print what would be released and change nothing")
 	ctrl.RegisterFlags(flags)
 	if err := flags.Parse(arguments); err != nil {
-		if err == flag.ErrHelp {
+		if errors.Is(err, flag.ErrHelp) {
 			return nil
 		}
 		return err

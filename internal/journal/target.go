@@ -22,6 +22,8 @@ type Target struct {
 	ResourceVersion string
 	CredentialUID   types.UID
 	Terminating     bool
+	// Credential is the namespace/name of the credential that it was written for.
+	Credential string
 	// RetainedFrom names the credential that let the target go; empty otherwise.
 	RetainedFrom string
 	// Hint is what we wrote about its content.
@@ -62,6 +64,7 @@ func ReadTarget(object metav1.Object) Target {
 		ResourceVersion: object.GetResourceVersion(),
 		CredentialUID:   types.UID(object.GetLabels()[LabelCredentialUID]),
 		Terminating:     object.GetDeletionTimestamp() != nil,
+		Credential:      object.GetAnnotations()[AnnotationCredential],
 		RetainedFrom:    object.GetAnnotations()[AnnotationRetainedFrom],
 		Hint:            parseHint(object.GetAnnotations()[AnnotationRendered]),
 	}

@@ -351,16 +351,19 @@ func Retained(from types.NamespacedName) Edit {
 	}
 }
 
-// Adopted gives a retained version to another credential.
-func Adopted(uid types.UID) Edit {
+// Adopted gives a version of an earlier credential to another one, and to the issuer
+// that it is now handled with.
+func Adopted(uid types.UID, issuer Issuer) Edit {
 	return func(o metav1.Object) {
 		Hold(o)
 		a := maps.Clone(o.GetAnnotations())
 		delete(a, AnnotationRetainedFrom)
 		a[AnnotationPublished] = "true"
+		a[AnnotationIssuer] = issuer.String()
 		o.SetAnnotations(a)
 		labels := maps.Clone(o.GetLabels())
 		labels[LabelCredentialUID] = string(uid)
+		labels[LabelIssuerUID] = string(issuer.UID)
 		o.SetLabels(labels)
 	}
 }

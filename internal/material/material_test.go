@@ -22,7 +22,7 @@ func TestASecretShowsItselfNowhere(t *testing.T) {
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", m.ClientSecret, "material", m)
 	for name, got := range map[string]string{
 		"%v": fmt.Sprintf("%v", m), "%+v": fmt.Sprintf("%+v", m), "%#v": fmt.Sprintf("%#v", m),
-		"%s": fmt.Sprintf("%s", m.ClientSecret), "%q": fmt.Sprintf("%q", m.ClientSecret), "%x": fmt.Sprintf("%x", m.ClientSecret),
+		"%s": fmt.Sprintf("%10s", m.ClientSecret), "%q": fmt.Sprintf("%q", m.ClientSecret), "%x": fmt.Sprintf("%x", m.ClientSecret),
 		"pointer": fmt.Sprintf("%+v", &m), "error": fmt.Errorf("failed with %v", m.ClientSecret).Error(),
 		"JSON": string(asJSON), "slog": log.String(),
 	} {

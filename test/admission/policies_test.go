@@ -239,12 +239,28 @@ func TestOtherSecretsAreNotTouchedByTheGuard(t *testing.T) {
 		{"created", creating(changed(t, object(t, plainSecret), `metadata: {name: another}`))},
 		{"created without a type", creating(changed(t, object(t, plainSecret), `{metadata: {name: another}, type: null}`))},
 		{"created with the probe's annotation", creating(changed(t, object(t, plainSecret), `metadata: {name: another, annotations: {credentials.claviger.dev/probe: x}}`))},
-		{"created with the label of the journal", creating(changed(t, object(t, plainSecret), `metadata: {name: another, labels: {credentials.claviger.dev/role: version}}`))},
+		{"created with the label of a target", creating(changed(t, object(t, plainSecret), `metadata: {name: another, labels: {credentials.claviger.dev/role: target}}`))},
 		{"replaced", replacing(changed(t, live, `data: {a: dHdv}`))},
 		{"deleted", deleting("plain")},
 	} {
 		t.Run("a plain Secret is "+a.name, func(t *testing.T) {
 			requireAllowed(t, a.try(t.Context(), client), "")
+		})
+	}
+}
+
+// TestTheLabelOfTheJournalIsGuardedLikeItsType: the operator's cache knows labels and no
+// types, so a plain Secret under the label would be taken for a version.
+func TestTheLabelOfTheJournalIsGuardedLikeItsType(t *testing.T) {
+	namespace := newNamespace(t, "labels")
+	live := create(t, secrets, namespace, object(t, plainSecret))
+	client := tenant(t, namespace, "tenant", "* secrets").Resource(secrets).Namespace(namespace)
+	for _, a := range []attempt{
+		{"created with it", creating(changed(t, object(t, plainSecret), `metadata: {name: another, labels: {credentials.claviger.dev/role: version}}`))},
+		{"given it", replacing(changed(t, live, `metadata: {labels: {credentials.claviger.dev/role: version}}`))},
+	} {
+		t.Run("a plain Secret is "+a.name, func(t *testing.T) {
+			requireAllowed(t, a.try(t.Context(), client), byJournal)
 		})
 	}
 }
