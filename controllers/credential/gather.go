@@ -61,7 +61,22 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*sc
 	if err := r.gatherIssuer(ctx, s); err != nil {
 		return nil, err
 	}
-	return s, r.gatherSpec(ctx, s)
+	if err := r.gatherSpec(ctx, s); err != nil {
+		return nil, err
+	}
+	r.tellAnswered(s)
+	return s, nil
+}
+
+// tellAnswered says once that a new request asks for what has already happened: the
+// newest version is as young as the request, often because both fell into one second.
+func (r *Reconciler) tellAnswered(s *scope) {
+	if s.credential == nil || !r.memory.requestChanged(s.uid, s.credential.Annotations[v1alpha1.AnnotationRotateRequestedAt]) {
+		return
+	}
+	if number := s.observe().Answered(); number != 0 {
+		r.event(s, corev1.EventTypeNormal, "RequestAnswered", "Request", "version %d was made at or after the time of the request: nothing more is done", number)
+	}
 }
 
 // cachedSecrets lists the metadata of the versions and the target that record the

@@ -18,6 +18,7 @@ type memory struct {
 	credentials map[types.UID]setback
 	goneSince   map[types.NamespacedName]time.Time
 	projected   map[types.UID]projection
+	requests    map[types.UID]string
 }
 
 // projection is the last status that was written, and what it was written over.
@@ -55,6 +56,7 @@ func newMemory() *memory {
 		credentials: map[types.UID]setback{},
 		goneSince:   map[types.NamespacedName]time.Time{},
 		projected:   map[types.UID]projection{},
+		requests:    map[types.UID]string{},
 	}
 }
 
@@ -112,12 +114,23 @@ func (m *memory) wrote(uid types.UID, over string, status v1alpha1.APIClientCred
 	m.projected[uid] = projection{over: over, status: status}
 }
 
+// requestChanged reports whether the request annotation is another one than when this
+// process last looked. The first look only remembers: an old annotation is no news.
+func (m *memory) requestChanged(uid types.UID, text string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	before, known := m.requests[uid]
+	m.requests[uid] = text
+	return known && before != text
+}
+
 // forgetCredential drops what is remembered of a credential that is gone.
 func (m *memory) forgetCredential(uid types.UID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.credentials, uid)
 	delete(m.projected, uid)
+	delete(m.requests, uid)
 }
 
 // firstMissed returns when the credential was first found missing.

@@ -32,13 +32,14 @@ var verdicts = map[upstream.ErrorClass]struct {
 	upstream.Throttled:                {v1alpha1.ReasonUpstreamThrottled, false, shortRetry},
 	upstream.Pending:                  {v1alpha1.ReasonIssuing, false, shortRetry},
 	upstream.AwaitingUpstreamApproval: {v1alpha1.ReasonIssuing, false, longRetry},
-	upstream.LoginFailed:              {v1alpha1.ReasonIssuerNotReady, true, longRetry},
-	upstream.Forbidden:                {v1alpha1.ReasonUpstreamForbidden, true, longRetry},
-	upstream.InvalidSpec:              {v1alpha1.ReasonUpstreamRefused, true, longRetry},
-	upstream.Rejected:                 {v1alpha1.ReasonUpstreamRefused, true, longRetry},
-	upstream.NotFound:                 {v1alpha1.ReasonUpstreamNotFound, true, longRetry},
-	upstream.QuotaExceeded:            {v1alpha1.ReasonUpstreamFull, true, longRetry},
-	upstream.Conflict:                 {v1alpha1.ReasonUpstreamConflict, false, shortRetry},
+	// The issuer itself says when its login works again, and wakes its credentials.
+	upstream.LoginFailed:   {v1alpha1.ReasonIssuerNotReady, true, shortRetry},
+	upstream.Forbidden:     {v1alpha1.ReasonUpstreamForbidden, true, longRetry},
+	upstream.InvalidSpec:   {v1alpha1.ReasonUpstreamRefused, true, longRetry},
+	upstream.Rejected:      {v1alpha1.ReasonUpstreamRefused, true, longRetry},
+	upstream.NotFound:      {v1alpha1.ReasonUpstreamNotFound, true, longRetry},
+	upstream.QuotaExceeded: {v1alpha1.ReasonUpstreamFull, true, longRetry},
+	upstream.Conflict:      {v1alpha1.ReasonUpstreamConflict, false, shortRetry},
 }
 
 // fail turns the failure of an upstream call into what to tell and when to try

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -32,7 +33,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, wor
 	if err := indexFields(ctx, mgr); err != nil {
 		return err
 	}
-	wanted := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.LabelChangedPredicate{})
+	wanted := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.LabelChangedPredicate{},
+		predicate.Funcs{UpdateFunc: lostStatus})
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("credential").
 		For(&v1alpha1.APIClientCredential{}, builder.WithPredicates(wanted)).
@@ -42,6 +44,13 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, wor
 		WatchesRawSource(source.Channel(changed, handler.EnqueueRequestsFromMapFunc(r.credentialsOfIssuer))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
+}
+
+// lostStatus passes an update that took the summary away, which no write of ours
+// does: a restore brings the status back in a second step, or not at all.
+func lostStatus(e event.UpdateEvent) bool {
+	after, ok := e.ObjectNew.(*v1alpha1.APIClientCredential)
+	return ok && meta.FindStatusCondition(after.Status.Conditions, v1alpha1.ConditionReady) == nil
 }
 
 func indexFields(ctx context.Context, mgr ctrl.Manager) error {

@@ -60,24 +60,35 @@ func retireAll(s *situation) *Step {
 			return nil
 		}
 		step := &Step{Action: Retire, Version: v.Number, Cause: "the credential is deleted"}
-		if s.Credential.Retain {
-			// The cache may not have seen yet that this version was published, and what
-			// is retired cannot be kept any more.
-			step.Needs = FactTarget
+		if !s.Credential.Retain {
+			return step
 		}
+		// What is retired cannot be kept any more, so it must be certain that the
+		// version was not published, and is not being published at this moment.
+		if certain := v.ClaimUntil.Add(FactTime); s.now.Before(certain) && !v.Failed {
+			s.note(&Problem{Reason: "WaitingForClaim", Message: fmt.Sprintf(
+				"whether version %d is kept is decided when it cannot be published any more", v.Number)}, nil, certain)
+			continue
+		}
+		step.Needs = FactTarget
 		return step
 	}
 	return nil
 }
 
 // keeps: under Retain everything that a workload may hold stays alive. A version
-// that was never published is nobody's and goes. Once the credential is gone nobody
-// knows which Secret it published to, so every version may be in use.
+// that was never published is nobody's and goes.
 func (s *situation) keeps(v *Version) bool {
 	if !s.Credential.Retain || v.Failed {
 		return false
 	}
-	return !s.Credential.Exists || v.OncePublished || v.Number == s.Target.Published || v != s.newest()
+	if v != s.newest() || v.OncePublished || v.Number == s.Target.Published {
+		return true
+	}
+	// Whether the newest was published is known only from a target that holds
+	// another one, and not at all once the credential is gone, because nobody knows
+	// then which Secret it published to.
+	return !s.Credential.Exists || v.Replaces && s.published() == nil
 }
 
 func retainCurrent(s *situation) *Step {

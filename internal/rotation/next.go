@@ -142,9 +142,7 @@ func finishRetirements(s *situation) *Step {
 		if !v.Terminating {
 			continue
 		}
-		// The newest version's Secret is the high-water mark of numbers (hazard C3):
-		// it stays until its successor exists.
-		tombstone := v == s.newest() && !s.ending()
+		tombstone := !s.ending() && s.evidence(v)
 		switch {
 		case v.Revoked && !tombstone:
 			return &Step{Action: Release, Version: v.Number}
@@ -162,6 +160,15 @@ func finishRetirements(s *situation) *Step {
 		}
 	}
 	return nil
+}
+
+// evidence: the Secret of a version that is gone upstream still says something. The
+// newest one's is the high-water mark of numbers until its successor exists (hazard
+// C3). And a version that is under way counts as published as soon as the one that
+// it follows has vanished, so nothing vanishes before.
+func (s *situation) evidence(v *Version) bool {
+	next := s.inFlight()
+	return v == s.newest() || next != nil && next.Replaces
 }
 
 // dispensable: no workload needs the version, because it was never accepted or
@@ -235,6 +242,8 @@ func refuseForeignSecrets(s *situation) *Step {
 		return &Step{Action: Look, Needs: FactTarget}
 	}
 	if s.Target.Exists && !s.Target.Ours {
+		// Nobody tells us when somebody else's Secret goes away.
+		s.wake(s.now.Add(foreignRetry))
 		return s.stop(&Problem{Reason: "SecretNotOurs", Stalled: true, Message: "the Secret that spec.secret.name names exists and belongs to somebody else: " +
 			"delete or rename it, or make a new credential with another secret.name"})
 	}
@@ -261,14 +270,11 @@ func lookAtDrift(s *situation) *Step {
 	return nil
 }
 
-// putBack repairs a missing or edited target from what is known to be good. It
-// needs no upstream: a workload must not wait for a gateway (hazard 2.5).
+// putBack repairs a target that is missing, was edited, or was given the bytes of
+// an older version, from what is known to be good. It needs no upstream: a workload must not wait for a gateway (hazard 2.5).
 func putBack(s *situation) *Step {
-	if s.published() != nil || s.Target.Terminating {
-		return nil
-	}
-	candidate := s.lastGood()
-	if candidate == nil {
+	candidate, current := s.lastGood(), s.published()
+	if candidate == nil || s.Target.Terminating || current != nil && current.Number >= candidate.Number {
 		return nil
 	}
 	if newest := s.newest(); newest != candidate && newest.live() && newest.Accepted {
@@ -286,9 +292,11 @@ func (s *situation) marked(v *Version) bool {
 	return v.MarkedNow && s.now.Add(CallTime).Before(v.RepublishAt.Add(ClaimTime))
 }
 
+// lastGood is the newest version that has served and may serve again. One that is
+// known to be refused may not (invariant 1).
 func (s *situation) lastGood() *Version {
 	for i := len(s.Versions) - 1; i >= 0; i-- {
-		if v := &s.Versions[i]; v.live() && v.OncePublished {
+		if v := &s.Versions[i]; v.live() && v.OncePublished && !v.Refused {
 			return v
 		}
 	}
@@ -388,9 +396,11 @@ func (s *situation) issue(v *Version) *Step {
 func (s *situation) verify(v *Version) *Step {
 	if v.Refused {
 		refusedFor := s.now.Sub(v.RefusedSince)
-		// While the upstream cannot be asked nothing is given up: an outage in the
-		// first minutes of new material says nothing about it (hazard H4).
-		if v.Trouble == nil && refusedFor >= s.policy.VerifyTimeout {
+		// Only a refusal of this moment counts. An outage after an early refusal says
+		// nothing about the material (hazard H4), and since an old one another process
+		// may have seen it accepted.
+		fresh := v.Trouble == nil && s.now.Before(v.NotBefore)
+		if fresh && refusedFor >= s.policy.VerifyTimeout {
 			return s.fail(v, "refused for "+s.policy.VerifyTimeout.String()+": "+v.Refusal)
 		}
 		if !v.RefusedNoted && refusedFor >= refusalNoted {
@@ -409,13 +419,14 @@ func (s *situation) verify(v *Version) *Step {
 }
 
 // confirmDoubts asks the upstream about the published version itself: a listing
-// that lacks it is a signal, only a refused login is proof (hazard C4).
+// that lacks it is a signal, only a refused login is proof (hazard C4). And a
+// refusal is not proof for ever: until a successor is under way it is asked again.
 func confirmDoubts(s *situation) *Step {
 	v := s.published()
-	if v == nil || v.Doubt == "" || v.Terminating || v.Refused || !s.caps.Verifies {
+	if v == nil || v.Terminating || v.trusted() || v.Refused && s.inFlight() != nil {
 		return nil
 	}
-	if s.Operator.ObserveOnly || s.Account.Problem != nil {
+	if !s.caps.Verifies || s.Operator.ObserveOnly || s.Account.Problem != nil {
 		return nil
 	}
 	if s.now.Before(v.NotBefore) {
@@ -462,7 +473,9 @@ func retirePredecessors(s *situation) *Step {
 // back holds it like a claim: who set the mark writes the target while it runs
 // (hazard 3.3).
 func (s *situation) retiresAt(v *Version) time.Time {
-	at := s.policy.Overlap.AddTo(s.Target.PublishedAt)
+	// The API server cuts the times of managedFields down to the second: counted from
+	// the end of it, the overlap errs only late.
+	at := s.policy.Overlap.AddTo(s.Target.PublishedAt.Add(publishedGrain))
 	if mark := v.RepublishAt.Add(ClaimTime); mark.After(at) {
 		return mark
 	}

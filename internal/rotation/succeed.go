@@ -13,6 +13,10 @@ const (
 	CallTime = 20 * time.Second
 	// ClaimTime is the length of a claim: a call, and the write of its answer.
 	ClaimTime = CallTime + 30*time.Second
+	// FactTime is how long what was read live counts as fresh. A pass that lasts
+	// longer reads again: a process that stood still must not act on what it saw
+	// before.
+	FactTime = CallTime
 
 	// firstBackoff doubles with every failure in a row up to lastBackoff.
 	firstBackoff = time.Minute
@@ -28,11 +32,15 @@ const (
 	soonest = time.Second
 	latest  = 30 * time.Second
 
-	guardRetry  = 10 * time.Second
-	clockRetry  = 30 * time.Second
-	targetRetry = 5 * time.Second
-	slotRetry   = 5 * time.Second
-	fullRetry   = time.Minute
+	// publishedGrain is the grain of the time of publication.
+	publishedGrain = time.Second
+
+	foreignRetry = 30 * time.Second
+	guardRetry   = 10 * time.Second
+	clockRetry   = 30 * time.Second
+	targetRetry  = 5 * time.Second
+	slotRetry    = 5 * time.Second
+	fullRetry    = time.Minute
 )
 
 // Backoff is the pause after the n-th failure in a row, n from 1: a minute,
@@ -118,19 +126,26 @@ func dueAt(p Policy, uid string, issuedAt time.Time) time.Time {
 	return p.RotateAfter.AddTo(issuedAt).Add(-interval.Jitter(uid, interval.DefaultJitter(p.RotateAfter)))
 }
 
+// Answered returns the version that answers the last request; 0 if none does, or if
+// there is no request.
+func (o Observed) Answered() int64 {
+	t := o.Credential.RotateRequestedAt
+	if t.IsZero() {
+		return 0
+	}
+	for i := range o.Versions {
+		if v := &o.Versions[i]; !v.IntentAt.Before(t) || !v.Answers.Before(t) {
+			return v.Number
+		}
+	}
+	return 0
+}
+
 // requested reports whether a request is open. It is answered by the journal,
 // never by the status, so that a lost status repeats nothing (hazard C5).
 func (s *situation) requested() bool {
 	t := s.Credential.RotateRequestedAt
-	if t.IsZero() || t.After(s.now.Add(requestAhead)) {
-		return false
-	}
-	for i := range s.Versions {
-		if v := &s.Versions[i]; !v.IntentAt.Before(t) || !v.Answers.Before(t) {
-			return false
-		}
-	}
-	return true
+	return !t.IsZero() && !t.After(s.now.Add(requestAhead)) && s.Answered() == 0
 }
 
 func (s *situation) noteRequest() {
@@ -242,6 +257,11 @@ func (s *situation) begin(d *due) *Step {
 		// Whether somebody else's Secret stands in the way is found out before
 		// anything is issued.
 		step.Needs |= FactTarget
+		if s.Target.Exists {
+			// Our own Secret, and it holds nothing that we know: the cache may lack
+			// versions, and their numbers would be used again.
+			step.Needs |= FactJournal
+		}
 	}
 	return step
 }
