@@ -187,8 +187,8 @@ func TestPoliciesSayWhetherAndToWhomTheyApply(t *testing.T) {
 	// A newer policy that selects the same takes nothing away (hazard M9), and to be
 	// woken for nothing writes nothing (invariant 9).
 	writes := w.writes.Load()
-	w.create(rotation("another", &metav1.LabelSelector{}))
-	w.shows("another", v1alpha1.ReasonAccepted, 1, 1)
+	w.create(rotation("younger", &metav1.LabelSelector{}))
+	w.shows("younger", v1alpha1.ReasonAccepted, 1, 1)
 	w.shows("quarterly", v1alpha1.ReasonAccepted, 2, 2)
 	if got := w.writes.Load() - writes; got != 1 {
 		t.Errorf("%d writes for one new policy", got)
