@@ -1,0 +1,275 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+const (
+	// callEvery is the pause between two calls of one workload.
+	callEvery = 50 * time.Millisecond
+	// callTimeout is when a call counts as failed.
+	callTimeout = 5 * time.Second
+	// tally keeps that many failures word for word.
+	failuresKept = 20
+)
+
+// tally counts the calls of all workloads of a fleet. It is safe for concurrent use.
+type tally struct {
+	mu       sync.Mutex
+	calls    int
+	failed   int
+	restarts int
+	failures []string
+	// served are the client ids that at least one call was served with, by workload.
+	served map[string]map[string]bool
+}
+
+// count takes one call; err is nil if it was served.
+func (t *tally) count(who, clientID string, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.calls++
+	if err == nil {
+		if t.served == nil {
+			t.served = map[string]map[string]bool{}
+		}
+		if t.served[who] == nil {
+			t.served[who] = map[string]bool{}
+		}
+		t.served[who][clientID] = true
+		return
+	}
+	t.failed++
+	if len(t.failures) < failuresKept {
+		t.failures = append(t.failures, fmt.Sprintf("%s with client id %s: %v", who, clientID, err))
+	}
+}
+
+func (t *tally) restarted() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.restarts++
+}
+
+// sum returns the counts and what is known of the failures.
+func (t *tally) sum() (calls, failed, restarts int, failures []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.calls, t.failed, t.restarts, append([]string(nil), t.failures...)
+}
+
+// works reports whether a workload has been served with the client id.
+func (t *tally) works(who, clientID string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.served[who][clientID]
+}
+
+// fleet is a set of workloads that call the same gateway.
+type fleet struct {
+	board   *board
+	gateway string
+	roots   *x509.CertPool
+	// slowest is the longest from publication to use.
+	slowest time.Duration
+	tally   *tally
+
+	running sync.WaitGroup
+}
+
+// newFleet trusts the authority in ca, PEM.
+func newFleet(b *board, gateway string, ca []byte, slowest time.Duration) *fleet {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	return &fleet{board: b, gateway: gateway, roots: roots, slowest: slowest, tally: &tally{}}
+}
+
+// run lets two workloads live on a Secret until ctx ends: one that reads the mounted
+// file at every call, and one that reads it when it starts.
+func (f *fleet) run(ctx context.Context, credential, secret types.NamespacedName, path string) {
+	for _, reads := range []bool{true, false} {
+		longest := f.slowest
+		if !reads {
+			longest /= 2 // the other half is its restart's
+		}
+		m := &mount{longest: longest}
+		w := &workload{
+			who: name(credential, reads), readsEveryTime: reads, mount: m, fleet: f, url: f.gateway + path,
+			client: &http.Client{
+				Timeout:   callTimeout,
+				Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: f.roots, MinVersion: tls.VersionTLS12}},
+			},
+		}
+		f.running.Go(func() { m.run(ctx, f.board, secret) })
+		f.running.Go(func() { w.run(ctx) })
+	}
+}
+
+// name tells the workloads of a credential apart.
+func name(credential types.NamespacedName, reads bool) string {
+	if reads {
+		return credential.String() + " (reads the mounted file)"
+	}
+	return credential.String() + " (reads at its start)"
+}
+
+// wait returns when every workload has ended.
+func (f *fleet) wait() { f.running.Wait() }
+
+// mount shows a Secret as the kubelet of one node does: what it holds, but late.
+type mount struct {
+	// longest is how late at most.
+	longest time.Duration
+
+	mu    sync.Mutex
+	shown pair
+	since time.Time
+}
+
+func (m *mount) run(ctx context.Context, b *board, secret types.NamespacedName) {
+	for {
+		current, changed := b.read(secret)
+		if shown, _ := m.look(); current == shown {
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+			continue
+		}
+		if !pause(ctx, between(m.longest/6, m.longest)) {
+			return
+		}
+		// Not what it was told of, but what is there when it comes to look.
+		current, _ = b.read(secret)
+		m.mu.Lock()
+		m.shown, m.since = current, time.Now()
+		m.mu.Unlock()
+	}
+}
+
+// look returns what the file holds and since when.
+func (m *mount) look() (pair, time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.shown, m.since
+}
+
+// workload calls the gateway many times a second with the pair that it holds.
+type workload struct {
+	who            string
+	readsEveryTime bool
+	mount          *mount
+	fleet          *fleet
+	url            string
+	client         *http.Client
+
+	held pair
+	// restartAt is when it restarts next: by itself now and then, and soon after the
+	// file has changed, as a rollout does.
+	restartAt time.Time
+	rolling   bool
+}
+
+func (w *workload) run(ctx context.Context) {
+	defer w.client.CloseIdleConnections()
+	// Not all in the same moment.
+	if !pause(ctx, between(0, callEvery)) {
+		return
+	}
+	ticks := time.NewTicker(callEvery)
+	defer ticks.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticks.C:
+			w.pickUp(now)
+			if w.held.empty() {
+				continue
+			}
+			err := w.call(ctx)
+			if ctx.Err() != nil {
+				return // cut off by the end of the demo, which is nobody's failure
+			}
+			w.fleet.tally.count(w.who, w.held.clientID, err)
+		}
+	}
+}
+
+// pickUp decides which pair the next call is made with.
+func (w *workload) pickUp(now time.Time) {
+	shown, since := w.mount.look()
+	switch {
+	case w.readsEveryTime:
+		w.held = shown
+	case w.held.empty():
+		w.held, w.restartAt = shown, now.Add(between(5*time.Second, 20*time.Second))
+	case shown != w.held && !w.rolling:
+		// Counted from the change of the file: a rollout late is a rollout too late.
+		due := since.Add(between(0, w.fleet.slowest/2))
+		if due.Before(w.restartAt) {
+			w.restartAt = due
+		}
+		w.rolling = true
+	}
+	if w.readsEveryTime || w.held.empty() || now.Before(w.restartAt) {
+		return
+	}
+	w.client.CloseIdleConnections()
+	w.held, w.rolling, w.restartAt = shown, false, now.Add(between(5*time.Second, 20*time.Second))
+	w.fleet.tally.restarted()
+}
+
+// call makes one call through the gateway.
+func (w *workload) call(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url, nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("User-Agent", "workload")
+	request.Header.Set("X-IBM-Client-Id", w.held.clientID)
+	request.Header.Set("X-IBM-Client-Secret", w.held.secret.Reveal())
+	response, err := w.client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	// Read to the end, or the connection cannot be used again.
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		return err
+	}
+	if response.StatusCode/100 != 2 {
+		return fmt.Errorf("the gateway answered %d", response.StatusCode)
+	}
+	return nil
+}
+
+func between(least, most time.Duration) time.Duration {
+	if most <= least {
+		return least
+	}
+	return least + rand.N(most-least)
+}
+
+// pause reports whether the whole time passed before ctx ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
