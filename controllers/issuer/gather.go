@@ -3,6 +3,7 @@ package issuer
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -73,13 +74,26 @@ func (r *Reconciler) credentials(ctx context.Context, g *gathered) (int, error) 
 		present[half] = true
 		g.record.owners[half] = owner{Key: client.ObjectKeyFromObject(c), UID: c.UID}
 	}
-	for half, o := range g.record.owners {
+	remember(g.record.owners, present)
+	return len(present), nil
+}
+
+// rememberedOwners bounds how many credentials that are gone are remembered: where
+// they come and go by the minute, memory must not grow with the process's age.
+const rememberedOwners = 1000
+
+// remember marks the owners that are not present any more as gone, and forgets all
+// that are gone once they are too many.
+func remember(owners map[string]owner, present map[string]bool) {
+	for half, o := range owners {
 		if !present[half] && !o.Gone {
 			o.Gone = true
-			g.record.owners[half] = o
+			owners[half] = o
 		}
 	}
-	return len(present), nil
+	if len(owners)-len(present) > rememberedOwners {
+		maps.DeleteFunc(owners, func(_ string, o owner) bool { return o.Gone })
+	}
 }
 
 func (g *gathered) situation(now time.Time) situation {

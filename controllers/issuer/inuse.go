@@ -158,5 +158,5 @@ func (r *LoginReconciler) needed(ctx context.Context, name string) (bool, error)
 		return false, nil
 	}
 	left, err := versions(ctx, r.Live, name, nil)
-	return len(left) > 0, err
+	return slices.ContainsFunc(left, held), err
 }

@@ -370,6 +370,6 @@ func (w *world) gone(o client.Object) {
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
-		return fmt.Errorf("error %v, finalizers %v", err, o.GetFinalizers())
+		return fmt.Errorf("finalizers %v, error %w", o.GetFinalizers(), err)
 	})
 }

@@ -289,3 +289,24 @@ func TestSuspicionsAreReportedInAnOrderThatDoesNotChange(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 }
+
+func TestCredentialsThatAreGoneAreRememberedUpToABound(t *testing.T) {
+	owners := map[string]owner{}
+	present := map[string]bool{}
+	for n := range 10 {
+		half := fmt.Sprintf("here-%d", n)
+		owners[half], present[half] = owner{}, true
+	}
+	for n := range rememberedOwners {
+		owners[fmt.Sprintf("gone-%d", n)] = owner{}
+	}
+	remember(owners, present)
+	if !owners["gone-7"].Gone || owners["here-7"].Gone || len(owners) != 10+rememberedOwners {
+		t.Errorf("%d owners, gone-7 %+v, here-7 %+v", len(owners), owners["gone-7"], owners["here-7"])
+	}
+	owners["gone-too"] = owner{}
+	remember(owners, present)
+	if len(owners) != 10 || owners["here-7"].Gone {
+		t.Errorf("%d owners, want the ten that are here", len(owners))
+	}
+}

@@ -90,7 +90,7 @@ func (f *fleet) Describe(descriptions chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. If the cache cannot be read there are no
 // gauges: an error would take all other metrics of the process with it.
 func (f *fleet) Collect(metrics chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout) //nolint:forbidigo // prometheus.Collector is given none
 	defer cancel()
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
