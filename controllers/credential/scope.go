@@ -160,6 +160,7 @@ func (s *scope) observeVersion(v *journal.Version) rotation.Version {
 		Held:          v.Held,
 		ClaimMine:     v.Holder == s.holder,
 		ClaimUntil:    v.CallDeadline,
+		FirstClaim:    v.Attempt == 1,
 		Answered:      r.answered,
 		Accepted:      r.accepted,
 		Refused:       r.refusal != "",

@@ -181,6 +181,13 @@ func (s *situation) dispensable(v *Version) bool {
 	return v.Failed || current != nil && current.live()
 }
 
+// mayBeUnderWay: another process may still be calling the upstream to create the
+// version. Not if the only one that ever might has published it: it had its answer.
+func (s *situation) mayBeUnderWay(v *Version) bool {
+	answered := v.FirstClaim && v.OncePublished
+	return !v.ClaimMine && !answered && s.now.Before(v.ClaimUntil)
+}
+
 // revoke returns the step, or notes what it waits for.
 func (s *situation) revoke(v *Version) *Step {
 	notice := &Problem{Reason: "Retiring", Message: fmt.Sprintf("version %d is being revoked", v.Number)}
@@ -190,7 +197,7 @@ func (s *situation) revoke(v *Version) *Step {
 	case s.Account.Problem != nil:
 		s.note(&Problem{Reason: s.Account.Problem.Reason, Stalled: s.Account.Problem.Stalled, Message: fmt.Sprintf(
 			"version %d waits to be revoked: %s", v.Number, s.Account.Problem.Message)}, notice, time.Time{})
-	case !v.ClaimMine && s.now.Before(v.ClaimUntil):
+	case s.mayBeUnderWay(v):
 		// Another process may still be creating it: a create that commits after our
 		// revoke would live for ever.
 		s.note(&Problem{Reason: "WaitingForClaim", Message: fmt.Sprintf(

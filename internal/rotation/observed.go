@@ -155,8 +155,10 @@ type Version struct {
 	Held bool
 
 	// ClaimMine: this process holds the claim; ClaimUntil is the call deadline.
+	// FirstClaim: nobody has taken it over since the intent was made.
 	ClaimMine  bool
 	ClaimUntil time.Time
+	FirstClaim bool
 
 	// What this process remembers of its own calls. Losing it costs a repeated
 	// call, never a wrong one.
