@@ -135,6 +135,7 @@ func operate(ctx context.Context, s *settings) error {
 	}
 	s.Holder = string(uuid.NewUUID())
 	s.Version = buildVersion()
+	s.Boundary = boundary()
 	s.OperatorNamespace = os.Getenv("POD_NAMESPACE")
 	s.Registry = upstream.NewRegistry(apiconnect.NewDriver(time.Now))
 	manager, err := ctrl.NewManager(config, s.managerOptions(scheme))

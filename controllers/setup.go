@@ -47,6 +47,8 @@ type Options struct {
 	Workers int
 	// AllowInsecureUpstreams allows http and loopback; for tests and the demo.
 	AllowInsecureUpstreams bool
+	// Boundary is for crash tests; nil otherwise.
+	Boundary credential.Boundary
 }
 
 // Setup adds every controller to the manager.
@@ -82,7 +84,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	credentials := &credential.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Store: journal.Store{Client: mgr.GetClient(), Live: mgr.GetAPIReader()},
 		Issuers: issuers{accounts}, Guard: guard, Clock: o.Clock, Events: mgr.GetEventRecorder("claviger"), Metrics: counters,
-		Options: credential.Options{ClusterID: o.ClusterID, Holder: o.Holder, ObserveOnly: o.ObserveOnly, OrphanAge: o.OrphanAge},
+		Options: credential.Options{ClusterID: o.ClusterID, Holder: o.Holder, ObserveOnly: o.ObserveOnly, OrphanAge: o.OrphanAge, Boundary: o.Boundary},
 	}
 	if err := credentials.SetupWithManager(ctx, mgr, o.Workers, accounts.Changed()); err != nil {
 		return fmt.Errorf("set up credentials: %w", err)

@@ -81,6 +81,8 @@ type Options struct {
 	ObserveOnly bool
 	// OrphanAge is how long the journal of a vanished credential is kept.
 	OrphanAge time.Duration
+	// Boundary, if set, is told of every boundary of an effect, for crash tests.
+	Boundary Boundary
 }
 
 // Reconciler carries out the steps of one credential at a time.
@@ -129,7 +131,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 			err = r.look(ctx, s, step)
 		default:
 			log.FromContext(ctx).V(1).Info("step", "action", step.Action, "version", step.Version, "cause", step.Cause)
+			r.Options.Boundary.cross(step.Action, Before)
 			err = r.act(ctx, s, step)
+			r.Options.Boundary.cross(step.Action, After)
 		}
 		if err != nil {
 			return giveWay(err)

@@ -38,7 +38,9 @@ func (r *Reconciler) project(ctx context.Context, s *scope, step rotation.Step, 
 		after := before.DeepCopy()
 		s.describe(&after.Status, observed, step, now)
 		if !equality.Semantic.DeepEqual(before.Status, after.Status) {
+			r.Options.Boundary.cross(ProjectStatus, Before)
 			err := r.Client.Status().Patch(ctx, after, client.MergeFrom(before), client.FieldOwner(journal.FieldManager))
+			r.Options.Boundary.cross(ProjectStatus, After)
 			if client.IgnoreNotFound(err) != nil {
 				return giveWay(err)
 			}
