@@ -113,13 +113,17 @@ func demo(ctx context.Context, getenv func(string) string) (err error) {
 	defer fail(nil)
 	result, err := play(bounded, stage, fail)
 	if err != nil {
-		stage.explain(ctx)
+		stage.explain(ctx, err)
 	}
 	if s.keep && ctx.Err() == nil {
 		stage.linger(ctx)
 	}
+	interrupted := ctx.Err() != nil
 	stage.close()
-	if result != nil {
+	switch {
+	case interrupted && err != nil:
+		return errors.New("interrupted")
+	case result != nil:
 		fmt.Println(result)
 	}
 	return err

@@ -25,7 +25,7 @@ func (o *operator) start() error {
 	if o.current != nil {
 		return nil
 	}
-	started, err := o.children.start("claviger", o.args, o.env, o.log, o.log)
+	started, err := o.children.start("operator", o.args, o.env, o.log, o.log)
 	if err != nil {
 		return err
 	}

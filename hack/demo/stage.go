@@ -75,14 +75,17 @@ func (s *stage) build(ctx context.Context) error {
 	if s.children, err = newChildren(filepath.Join(s.dir, "bin"), assets); err != nil {
 		return err
 	}
-	for name, from := range map[string]string{"claviger": ".", "upstream-sim": "./cmd/upstream-sim"} {
-		s.story.tell("build", "%s", name)
-		binary := filepath.Join("bin", name)
-		build := exec.CommandContext(ctx, "go", "build", "-o", binary, from)
+	for _, program := range []struct{ name, binary, from string }{
+		{"operator", "claviger", "."},
+		{"upstream-sim", "upstream-sim", "./cmd/upstream-sim"},
+	} {
+		binary := filepath.Join("bin", program.binary)
+		s.story.tell("build", "%s", binary)
+		build := exec.CommandContext(ctx, "go", "build", "-o", binary, program.from)
 		if output, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", name, err, output)
+			return fmt.Errorf("build %s: %w\n%s", binary, err, output)
 		}
-		if err := s.children.install(name, binary); err != nil {
+		if err := s.children.install(program.name, binary); err != nil {
 			return err
 		}
 	}
@@ -139,7 +142,7 @@ func (s *stage) openOperator(ctx context.Context, fail context.CancelCauseFunc) 
 	if err := s.guarded(ctx); err != nil {
 		return err
 	}
-	log, err := s.openLog("claviger")
+	log, err := s.openLog("operator")
 	if err != nil {
 		return err
 	}
@@ -215,12 +218,13 @@ func (s *stage) openLog(name string) (*os.File, error) {
 	return log, err
 }
 
-// explain shows what a person looks at first when something went wrong.
-func (s *stage) explain(ctx context.Context) {
+// explain says what went wrong, and shows what a person looks at first.
+func (s *stage) explain(ctx context.Context, err error) {
 	if ctx.Err() != nil {
 		return // interrupted: nobody wants to know
 	}
-	if text, err := os.ReadFile(filepath.Join(s.dir, "claviger.log")); err == nil {
+	s.story.tell("demo", "FAILED: %v", err)
+	if text, err := os.ReadFile(filepath.Join(s.dir, "operator.log")); err == nil {
 		s.story.quote("the operator's last words:\n" + lastWords(string(text), 40))
 	}
 	if s.plane == nil {
