@@ -278,7 +278,8 @@ func lookAtDrift(s *situation) *Step {
 }
 
 // putBack repairs a target that is missing, was edited, or was given the bytes of
-// an older version, from what is known to be good. It needs no upstream: a workload must not wait for a gateway (hazard 2.5).
+// an older version, from what is known to be good. It needs no upstream: a workload
+// must not wait for a gateway (hazard 2.5).
 func putBack(s *situation) *Step {
 	candidate, current := s.lastGood(), s.published()
 	if candidate == nil || s.Target.Terminating || current != nil && current.Number >= candidate.Number {
@@ -497,7 +498,8 @@ func (s *situation) retire(v *Version) *Step {
 	case s.Target.PublishedAt.IsZero():
 		// Our managedFields entry was wiped. Until it is written again nobody knows
 		// when the overlap began, so it has not ended.
-		s.note(nil, overlap, time.Time{})
+		s.note(nil, &Problem{Reason: "Overlap", Message: fmt.Sprintf(
+			"version %d stays valid: when its overlap began is not known until the Secret is written again", v.Number)}, time.Time{})
 	case s.now.Before(at):
 		s.note(nil, overlap, at)
 	case s.Operator.ObserveOnly:
