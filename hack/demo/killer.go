@@ -150,8 +150,8 @@ func (k *killer) disarm(ctx context.Context) error {
 
 // quietly drops an error that is only the end of the demo.
 func quietly(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }

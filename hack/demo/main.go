@@ -113,10 +113,10 @@ func demo(ctx context.Context, getenv func(string) string) (err error) {
 	defer fail(nil)
 	result, err := play(bounded, stage, fail)
 	if err != nil {
-		stage.explain(ctx, err)
+		stage.explain(ctx)
 	}
 	if s.keep && ctx.Err() == nil {
-		stage.linger(ctx)
+		stage.linger(ctx, err)
 	}
 	interrupted := ctx.Err() != nil
 	stage.close()

@@ -62,6 +62,7 @@ func (s *stage) engage(ctx context.Context) (*cast, error) {
 		return nil, err
 	}
 	c := &cast{fleet: newFleet(s.scene.board, s.upstream.gateway, s.upstream.ca, slowest)}
+	c.fleet.tell = func(failure string) { s.story.tell("judge", "a call FAILED: %s", failure) }
 	if c.teams, err = sample.teams(s.settings.credentials, s.upstream); err != nil {
 		return nil, err
 	}

@@ -70,12 +70,10 @@ func (s *simulator) events(ctx context.Context, handle func(simkit.Event)) error
 	for {
 		var page simkit.EventPage
 		err := s.remote.Call(ctx, http.MethodGet, "/events?wait=10s&since="+strconv.FormatInt(since, 10), nil, &page)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			return fmt.Errorf("read the simulator's events: %w", err)
-		case page.Lost:
+		if err != nil {
+			return quietly(ctx, fmt.Errorf("read the simulator's events: %w", err))
+		}
+		if page.Lost {
 			return errors.New("events of the simulator were lost: the demo is too slow")
 		}
 		for _, event := range page.Events {

@@ -75,17 +75,15 @@ func (s *stage) build(ctx context.Context) error {
 	if s.children, err = newChildren(filepath.Join(s.dir, "bin"), assets); err != nil {
 		return err
 	}
-	for _, program := range []struct{ name, binary, from string }{
-		{"operator", "claviger", "."},
-		{"upstream-sim", "upstream-sim", "./cmd/upstream-sim"},
-	} {
-		binary := filepath.Join("bin", program.binary)
+	for _, program := range [][2]string{{"operator", "bin/claviger"}, {"upstream-sim", "bin/upstream-sim"}} {
+		name, binary := program[0], program[1]
 		s.story.tell("build", "%s", binary)
-		build := exec.CommandContext(ctx, "go", "build", "-o", binary, program.from)
+		// By the rule that builds what is shipped.
+		build := exec.CommandContext(ctx, "make", "--no-print-directory", binary)
 		if output, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("build %s: %w\n%s", binary, err, output)
 		}
-		if err := s.children.install(program.name, binary); err != nil {
+		if err := s.children.install(name, binary); err != nil {
 			return err
 		}
 	}
@@ -218,12 +216,11 @@ func (s *stage) openLog(name string) (*os.File, error) {
 	return log, err
 }
 
-// explain says what went wrong, and shows what a person looks at first.
-func (s *stage) explain(ctx context.Context, err error) {
+// explain shows what a person looks at first when something went wrong.
+func (s *stage) explain(ctx context.Context) {
 	if ctx.Err() != nil {
 		return // interrupted: nobody wants to know
 	}
-	s.story.tell("demo", "FAILED: %v", err)
 	if text, err := os.ReadFile(filepath.Join(s.dir, "operator.log")); err == nil {
 		s.story.quote("the operator's last words:\n" + lastWords(string(text), 40))
 	}
@@ -237,10 +234,14 @@ func (s *stage) explain(ctx context.Context, err error) {
 	}
 }
 
-// linger leaves everything as it is until the demo is interrupted.
-func (s *stage) linger(ctx context.Context) {
+// linger leaves everything as it is until the demo is interrupted. failure is nil if the
+// demo went well.
+func (s *stage) linger(ctx context.Context, failure error) {
 	if s.plane == nil || s.scene == nil {
 		return
+	}
+	if failure != nil {
+		s.story.tell("demo", "FAILED: %v", failure)
 	}
 	kubectl := s.plane.KubectlPath()
 	s.story.quote(strings.Join([]string{

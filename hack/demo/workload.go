@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ const (
 	callEvery = 50 * time.Millisecond
 	// callTimeout is when a call counts as failed.
 	callTimeout = 5 * time.Second
-	// tally keeps that many failures word for word.
+	// failuresKept is how many different failures are kept word for word.
 	failuresKept = 20
 )
 
@@ -29,13 +30,15 @@ type tally struct {
 	calls    int
 	failed   int
 	restarts int
+	// failures are the different ones, in the order of their first time.
 	failures []string
 	// served are the client ids that at least one call was served with, by workload.
 	served map[string]map[string]bool
 }
 
-// count takes one call; err is nil if it was served.
-func (t *tally) count(who, clientID string, err error) {
+// count takes one call; err is nil if it was served. It returns a failure in words the
+// first time that it occurs.
+func (t *tally) count(who, clientID string, err error) (news string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.calls++
@@ -47,12 +50,15 @@ func (t *tally) count(who, clientID string, err error) {
 			t.served[who] = map[string]bool{}
 		}
 		t.served[who][clientID] = true
-		return
+		return ""
 	}
 	t.failed++
-	if len(t.failures) < failuresKept {
-		t.failures = append(t.failures, fmt.Sprintf("%s with client id %s: %v", who, clientID, err))
+	failure := fmt.Sprintf("%s with client id %s: %v", who, clientID, err)
+	if len(t.failures) >= failuresKept || slices.Contains(t.failures, failure) {
+		return ""
 	}
+	t.failures = append(t.failures, failure)
+	return failure
 }
 
 func (t *tally) restarted() {
@@ -83,6 +89,8 @@ type fleet struct {
 	// slowest is the longest from publication to use.
 	slowest time.Duration
 	tally   *tally
+	// tell is told of each failure that is new; nil tells nobody.
+	tell func(failure string)
 
 	running sync.WaitGroup
 }
@@ -202,7 +210,9 @@ func (w *workload) run(ctx context.Context) {
 			if ctx.Err() != nil {
 				return // cut off by the end of the demo, which is nobody's failure
 			}
-			w.fleet.tally.count(w.who, w.held.clientID, err)
+			if news := w.fleet.tally.count(w.who, w.held.clientID, err); news != "" && w.fleet.tell != nil {
+				w.fleet.tell(news)
+			}
 		}
 	}
 }
@@ -259,7 +269,7 @@ func between(least, most time.Duration) time.Duration {
 	if most <= least {
 		return least
 	}
-	return least + rand.N(most-least)
+	return least + rand.N(most-least) //nolint:gosec // a delay and no secret
 }
 
 // pause reports whether the whole time passed before ctx ended.
