@@ -14,22 +14,30 @@ import (
 const redacted = "[redacted]"
 
 // Secret is a value that must never be printed. Its zero value is the empty secret.
-type Secret struct{ value string }
+//
+// The value stands behind a pointer: fmt walks into structs without asking them
+// where a verb does not fit ("%d"), and then prints an address.
+type Secret struct{ value *string }
 
 // New wraps a secret value.
-func New(value string) Secret { return Secret{value: value} }
+func New(value string) Secret { return Secret{value: &value} }
 
 // Reveal returns the value itself. Use it only where the bytes go to an upstream,
 // to a Secret of Kubernetes, or into a comparison.
-func (s Secret) Reveal() string { return s.value }
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return *s.value
+}
 
 // Empty reports whether there is no value.
-func (s Secret) Empty() bool { return s.value == "" }
+func (s Secret) Empty() bool { return s.Reveal() == "" }
 
 // Equal compares in constant time, so that a comparison with a guessed value
 // cannot be timed.
 func (s Secret) Equal(other Secret) bool {
-	return subtle.ConstantTimeCompare([]byte(s.value), []byte(other.value)) == 1
+	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(other.Reveal())) == 1
 }
 
 // String implements fmt.Stringer with a mark instead of the value.

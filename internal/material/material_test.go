@@ -12,6 +12,9 @@ import (
 
 const canary = "canary-9f2c"
 
+// misfit is a variable, so that vet does not see what is wrong with it.
+var misfit = "%d %t"
+
 func TestASecretShowsItselfNowhere(t *testing.T) {
 	m := Material{ClientID: "id", ClientSecret: New(canary)}
 	asJSON, err := json.Marshal(m)
@@ -23,7 +26,7 @@ func TestASecretShowsItselfNowhere(t *testing.T) {
 	for name, got := range map[string]string{
 		"%v": fmt.Sprintf("%v", m), "%+v": fmt.Sprintf("%+v", m), "%#v": fmt.Sprintf("%#v", m),
 		"%s": fmt.Sprintf("%10s", m.ClientSecret), "%q": fmt.Sprintf("%q", m.ClientSecret), "%x": fmt.Sprintf("%x", m.ClientSecret),
-		"pointer": fmt.Sprintf("%+v", &m), "error": fmt.Errorf("failed with %v", m.ClientSecret).Error(),
+		"pointer": fmt.Sprintf("%+v", &m), "a verb that does not fit": fmt.Sprintf(misfit, m, &m), "error": fmt.Errorf("failed with %v", m.ClientSecret).Error(),
 		"JSON": string(asJSON), "slog": log.String(),
 	} {
 		if strings.Contains(got, canary) || strings.Contains(got, fmt.Sprintf("%x", canary)) {
