@@ -31,6 +31,7 @@ type Operator struct {
 	command *exec.Cmd
 	log     string
 	metrics string
+	probe   string
 	gone    chan struct{}
 }
 
@@ -55,6 +56,15 @@ func (w *World) Run(ctx context.Context, flags ...string) (*Operator, error) {
 var errExited = errors.New("the operator exited")
 
 func (w *World) run(ctx context.Context, flags []string) (*Operator, error) {
+	o, err := w.launch(nil, flags)
+	if err != nil {
+		return nil, err
+	}
+	return o, o.await(ctx)
+}
+
+// launch starts a process and does not wait for it.
+func (w *World) launch(environment, flags []string) (*Operator, error) {
 	ports, err := freePorts(2)
 	if err != nil {
 		return nil, err
@@ -64,6 +74,7 @@ func (w *World) run(ctx context.Context, flags []string) (*Operator, error) {
 	o := &Operator{
 		log:     filepath.Join(w.folder, fmt.Sprintf("operator-%d.log", len(w.operators)+1)),
 		metrics: "http://" + ports[0] + "/metrics",
+		probe:   "http://" + ports[1] + "/readyz",
 		gone:    make(chan struct{}),
 	}
 	log, err := os.OpenFile(o.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -78,7 +89,7 @@ func (w *World) run(ctx context.Context, flags []string) (*Operator, error) {
 		"--allow-insecure-upstreams", // the simulators are on the loopback interface
 		"--zap-log-level=debug",
 	}, flags...)...)
-	o.command.Env = append(os.Environ(), "POD_NAMESPACE="+Namespace)
+	o.command.Env = append(append(os.Environ(), "POD_NAMESPACE="+Namespace), environment...)
 	o.command.Stdout, o.command.Stderr = log, log
 	// A group of its own: Ctrl-C in a terminal must reach the test, which stops its
 	// children in order. Pdeathsig ends it with a test that is killed.
@@ -87,7 +98,7 @@ func (w *World) run(ctx context.Context, flags []string) (*Operator, error) {
 		return nil, err
 	}
 	w.operators = append(w.operators, o)
-	return o, o.await(ctx, "http://"+ports[1]+"/readyz")
+	return o, nil
 }
 
 // start forks the process on a thread that lives exactly as long as it: Pdeathsig is
@@ -106,14 +117,14 @@ func (o *Operator) start() error {
 	return <-started
 }
 
-func (o *Operator) await(ctx context.Context, probe string) error {
+func (o *Operator) await(ctx context.Context) error {
 	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, startTimeout, true, func(ctx context.Context) (bool, error) {
 		select {
 		case <-o.gone:
 			return false, errExited
 		default:
 		}
-		_, err := get(ctx, probe)
+		_, err := get(ctx, o.probe)
 		return err == nil, nil
 	})
 	if err != nil {
