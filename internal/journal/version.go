@@ -79,7 +79,7 @@ type Version struct {
 
 	// Material and Seal are nil unless the whole Secret was read.
 	Material *material.Material
-	Seal     []byte
+	Seal     Seal
 
 	// meta is what was read, for the patches made from it.
 	meta *metav1.PartialObjectMetadata
@@ -95,12 +95,9 @@ func Parse(object metav1.Object) (Version, error) {
 		ResourceVersion: object.GetResourceVersion(),
 		Terminating:     object.GetDeletionTimestamp() != nil,
 		Held:            slices.Contains(object.GetFinalizers(), FinalizerUpstream),
-		ClusterID:       a[AnnotationClusterID],
 		CredentialUID:   types.UID(object.GetLabels()[LabelCredentialUID]),
 		Container:       a[AnnotationContainer],
 		Nonce:           a[AnnotationNonce],
-		Mark:            upstream.Mark(a[AnnotationMark]),
-		UpstreamName:    a[AnnotationUpstreamName],
 		DeletionPolicy:  a[AnnotationDeletionPolicy],
 		Replaces:        a[AnnotationReplaces],
 		Cause:           a[AnnotationCause],
@@ -110,6 +107,9 @@ func Parse(object metav1.Object) (Version, error) {
 		meta:            secretMetadata(object),
 	}
 	r := reader{annotations: a}
+	v.ClusterID = r.text(AnnotationClusterID)
+	v.Mark = upstream.Mark(r.text(AnnotationMark))
+	v.UpstreamName = r.text(AnnotationUpstreamName)
 	v.Credential = r.name(AnnotationCredential)
 	v.Issuer = r.issuer(AnnotationIssuer)
 	v.Number = int64(r.number(AnnotationNumber, true))
@@ -122,7 +122,7 @@ func Parse(object metav1.Object) (Version, error) {
 	v.RefusedSince = r.time(AnnotationRefusedSince, false)
 	v.FailedAt = r.time(AnnotationFailedAt, false)
 	v.RevokedAt = r.time(AnnotationRevokedAt, false)
-	if format := a[AnnotationFormat]; format != Format {
+	if format := r.text(AnnotationFormat); format != "" && format != Format {
 		return v, fmt.Errorf("version Secret %s has format %q, this operator reads %q: %w", v.Key.Name, format, Format, ErrTooNew)
 	}
 	if nonce, err := hex.DecodeString(v.Nonce); err != nil || len(nonce) != NonceBytes {
@@ -168,6 +168,15 @@ type reader struct {
 }
 
 func (r *reader) fail(key string) { r.bad = append(r.bad, key) }
+
+// text is required: without it an upstream object can be neither found nor told from
+// another cluster's.
+func (r *reader) text(key string) string {
+	if r.annotations[key] == "" {
+		r.fail(key)
+	}
+	return r.annotations[key]
+}
 
 func (r *reader) number(key string, required bool) int {
 	text := r.annotations[key]
@@ -228,7 +237,7 @@ type Intent struct {
 	Holder         string
 	CallDeadline   time.Time
 	ClientSecret   material.Secret
-	Seal           []byte
+	Seal           Seal
 }
 
 // Secret writes the intent as a version Secret, complete: nothing is filled in
