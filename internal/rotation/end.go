@@ -5,6 +5,9 @@ import (
 	"time"
 )
 
+// wayOut is for who cannot wait until the upstream can be told.
+const wayOut = "; to let it go without being revoked, an administrator sets the annotation credentials.claviger.dev/abandon-upstream to its number or to all"
+
 // abandon lets versions go on an administrator's word. It stands before every
 // check: it is the way out when nothing else works.
 func abandon(s *situation) *Step {
@@ -36,14 +39,8 @@ func waitForReturn(s *situation) *Step {
 		return nil
 	}
 	s.wake(until)
-	for i := range s.Versions {
-		if !s.Versions[i].Terminating {
-			continue
-		}
-		if step := finishRetirements(s); step != nil {
-			return step
-		}
-		break
+	if step := finishRetirements(s); step != nil {
+		return step
 	}
 	return s.stop(nil)
 }
@@ -109,9 +106,12 @@ func letGo(s *situation) *Step {
 		}
 	}
 	if left > 0 {
+		way := ""
+		if s.Credential.Exists {
+			way = wayOut
+		}
 		s.note(&Problem{Reason: "Deleting", Message: fmt.Sprintf(
-			"%d version(s) are still to be revoked upstream; to let them go without that, an administrator sets the annotation "+
-				"credentials.claviger.dev/abandon-upstream", left)}, nil, time.Time{})
+			"%d version(s) are still to be revoked upstream", left) + way}, nil, time.Time{})
 		return nil
 	}
 	if !s.Credential.Exists {
