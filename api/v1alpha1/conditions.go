@@ -59,6 +59,9 @@ const (
 	// ReasonBackingOff: the last version was never accepted and has been revoked;
 	// the next one is made after a pause.
 	ReasonBackingOff = "BackingOff"
+	// ReasonVersionFailed: a version that was asked for was never accepted and has been
+	// revoked; the one before stays published. The event VersionFailed says why.
+	ReasonVersionFailed = "VersionFailed"
 	// ReasonVerifyUnreachable: whether the upstream accepts the version cannot be
 	// found out at the moment. Nothing is revoked for that.
 	ReasonVerifyUnreachable = "VerifyUnreachable"
@@ -138,7 +141,8 @@ const (
 	ReasonDeleting = "Deleting"
 )
 
-// Reasons of a CredentialIssuer's Ready.
+// Reasons of a CredentialIssuer's Ready. It also uses Suspended, Deleting,
+// UpstreamForbidden and UpstreamThrottled of the list above.
 const (
 	// ReasonLoggedIn: the login works and the containers were read.
 	ReasonLoggedIn = "LoggedIn"

@@ -203,8 +203,9 @@ type CredentialIssuerStatus struct {
 	// +optional
 	Credentials int64 `json:"credentials"`
 
-	// SuspectedOrphans are upstream objects that look like ours and belong to
-	// nothing here. Nobody revokes them by itself; see docs/what-revokes.md.
+	// SuspectedOrphans are upstream objects that bear the mark of a credential here and
+	// belong to no version. Late arrivals among them are revoked after the time of the
+	// operator's flag --orphan-age; see docs/what-revokes.md.
 	//
 	// +optional
 	SuspectedOrphans SuspectedOrphans `json:"suspectedOrphans,omitempty"`

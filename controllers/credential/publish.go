@@ -27,10 +27,7 @@ func (r *Reconciler) publish(ctx context.Context, s *scope, step rotation.Step) 
 	if err := r.claimStands(s, v, step); err != nil {
 		return err
 	}
-	secret, err := r.Store.Publish(ctx, journal.Publication{
-		Credential: s.key, CredentialUID: s.uid, Name: s.credential.Spec.Secret.Name, Type: s.credential.Spec.Secret.Type,
-		Version: v.Number, Nonce: v.Nonce, Seal: v.Seal, Template: s.template.Hash(), Data: rendered,
-	}, s.secret)
+	secret, err := r.Store.Publish(ctx, s.publication(v, rendered), s.secret)
 	if step.Cause == "" && (apierrors.IsForbidden(err) || apierrors.IsInvalid(err)) {
 		refused := secretRefused(r.memory.version(v.UID).setback, err, r.Clock.Now())
 		r.memory.remember(v.UID, func(m *recollection) { m.setback = refused })
@@ -40,7 +37,7 @@ func (r *Reconciler) publish(ctx context.Context, s *scope, step rotation.Step) 
 		return err
 	}
 	r.memory.remember(v.UID, func(m *recollection) { m.setback = setback{} })
-	s.secret, s.target = secret, journal.ReadTargetSecret(secret)
+	s.secret, s.target, s.rewritten = secret, journal.ReadTargetSecret(secret), true
 	s.slots.report(s.issuer, s.uid, false)
 	r.announce(s, v, step, before)
 	return nil

@@ -40,6 +40,9 @@ type scope struct {
 	target  journal.Target
 	// secret is the target as it was read live; nil if it was not, or is missing.
 	secret *corev1.Secret
+	// rewritten: this pass has written the target, so it is not written for its looks
+	// again, whatever the API server made of it.
+	rewritten bool
 	// marked are the versions that this pass chose to put back.
 	marked map[int64]bool
 
@@ -210,7 +213,7 @@ func (s *scope) observeTarget() rotation.Target {
 	}
 	if n := s.heldByBytes(); n != 0 {
 		t.Published = n
-		t.Stale = t.PublishedAt.IsZero()
+		t.Stale = !s.rewritten && (t.PublishedAt.IsZero() || !s.asWritten(s.version(n)))
 		return t
 	}
 	for i := range s.versions {
@@ -227,11 +230,29 @@ func (s *scope) observeTarget() rotation.Target {
 			t.Drift = true
 		}
 		t.Published = v.Number
-		t.Stale = t.PublishedAt.IsZero() || s.template != nil && s.target.Hint.Template != s.template.Hash()
+		t.Stale = !s.rewritten && (t.PublishedAt.IsZero() || s.template != nil && s.target.Hint.Template != s.template.Hash())
 		return t
 	}
 	t.Drift = s.target.Data == nil
 	return t
+}
+
+// asWritten reports whether the target is, byte for byte, as this operator would
+// write it today: hint, labels and dropped keys included.
+func (s *scope) asWritten(v *journal.Version) bool {
+	if s.secret == nil {
+		return true
+	}
+	rendered, err := s.template.Render(*v.Material)
+	return err != nil || s.publication(v, rendered).Unchanged(s.secret)
+}
+
+// publication is a version as it is written into the target.
+func (s *scope) publication(v *journal.Version, rendered map[string][]byte) journal.Publication {
+	return journal.Publication{
+		Credential: s.key, CredentialUID: s.uid, Name: s.credential.Spec.Secret.Name, Type: s.credential.Spec.Secret.Type,
+		Version: v.Number, Nonce: v.Nonce, Seal: v.Seal, Template: s.template.Hash(), Data: rendered,
+	}
 }
 
 func (s *scope) touched() bool {

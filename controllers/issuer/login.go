@@ -10,8 +10,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/journal"
 	"github.com/claviger-dev/claviger/internal/material"
 	"github.com/claviger-dev/claviger/internal/upstream"
 )
@@ -56,6 +58,11 @@ func (r *Reconciler) login(ctx context.Context, g *gathered) error {
 		rec.login, rec.upstream, rec.failures = data, nil, 0
 	}
 	r.check(ctx, g)
+	if rec.usable && controllerutil.ContainsFinalizer(g.issuer, journal.FinalizerInUse) && g.issuer.DeletionTimestamp == nil {
+		// A login that was replaced by delete and create has lost our finalizer and
+		// label; without them a later change would go unnoticed (hazard C9).
+		return r.Accounts.EnsureInUse(ctx, g.issuer)
+	}
 	return nil
 }
 

@@ -115,13 +115,23 @@ func (s Store) Target(ctx context.Context, key types.NamespacedName) (*corev1.Se
 }
 
 // Publish writes a publication over what was read: a plain create if nothing was,
-// else a PUT with the uid and resourceVersion that were read.
+// else a PUT with the uid and resourceVersion that were read. A Secret whose
+// managedFields somebody wiped is applied instead: the API server begins to track
+// such an object again with the first apply only, and the time of publication is
+// read from there.
 func (s Store) Publish(ctx context.Context, p Publication, existing *corev1.Secret) (*corev1.Secret, error) {
 	secret := p.Onto(existing)
 	var err error
-	if existing == nil {
+	switch {
+	case existing == nil:
 		err = s.Client.Create(ctx, secret, client.FieldOwner(FieldManager))
-	} else {
+	case ReadTarget(existing).PublishedAt.IsZero():
+		var body []byte
+		if body, err = p.applied(existing); err != nil {
+			return nil, fmt.Errorf("write Secret %s: %w", p.Name, err)
+		}
+		err = s.Client.Patch(ctx, secret, client.RawPatch(types.ApplyPatchType, body), client.FieldOwner(FieldManager), client.ForceOwnership)
+	default:
 		err = s.Client.Update(ctx, secret, client.FieldOwner(FieldManager))
 	}
 	if err != nil {

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -35,7 +36,7 @@ type Target struct {
 	OwnedKeys []string
 	OwnsHint  bool
 	// Data is nil unless the whole Secret was read.
-	Data map[string][]byte
+	Data Data
 }
 
 // Hint says which version the target holds, with which template and which bytes.
@@ -69,14 +70,18 @@ func ReadTarget(object metav1.Object) Target {
 		Hint:            parseHint(object.GetAnnotations()[AnnotationRendered]),
 	}
 	for _, entry := range object.GetManagedFields() {
-		if entry.Manager != FieldManager || entry.Operation != metav1.ManagedFieldsOperationUpdate || entry.Subresource != "" {
+		if entry.Manager != FieldManager || entry.Subresource != "" {
 			continue
 		}
+		// There are two after a repair: what was applied then, and what was updated since.
 		if entry.Time != nil && entry.Time.After(t.PublishedAt) {
 			t.PublishedAt = entry.Time.Time
 		}
-		t.OwnedKeys, t.OwnsHint = ownedFields(entry.FieldsV1)
+		keys, hint := ownedFields(entry.FieldsV1)
+		t.OwnedKeys, t.OwnsHint = append(t.OwnedKeys, keys...), t.OwnsHint || hint
 	}
+	slices.Sort(t.OwnedKeys)
+	t.OwnedKeys = slices.Compact(t.OwnedKeys)
 	return t
 }
 
@@ -153,9 +158,9 @@ type Publication struct {
 	Type          corev1.SecretType
 	Version       int64
 	Nonce         string
-	Seal          []byte
+	Seal          Seal
 	Template      string
-	Data          map[string][]byte
+	Data          Data
 }
 
 // Onto returns the Secret to write: existing with our keys set and our dropped keys
@@ -198,6 +203,26 @@ func RetainTarget(from types.NamespacedName) Edit {
 		delete(labels, LabelCredentialUID)
 		o.SetLabels(labels)
 	}
+}
+
+// Unchanged reports whether writing the publication over a Secret would leave our
+// keys, labels and annotations as they are.
+func (p Publication) Unchanged(secret *corev1.Secret) bool {
+	after := p.Onto(secret)
+	return maps.Equal(after.Labels, secret.Labels) && maps.Equal(after.Annotations, secret.Annotations) &&
+		maps.EqualFunc(after.Data, secret.Data, bytes.Equal)
+}
+
+// applied is the publication for a server-side apply over exactly one state of an
+// existing Secret.
+func (p Publication) applied(over *corev1.Secret) ([]byte, error) {
+	ours := p.Onto(nil)
+	return json.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "Secret", "data": ours.Data, "metadata": map[string]any{
+			"namespace": over.Namespace, "name": over.Name, "uid": over.UID, "resourceVersion": over.ResourceVersion,
+			"labels": ours.Labels, "annotations": ours.Annotations,
+		},
+	})
 }
 
 func set(m *map[string]string, key, value string) {

@@ -16,8 +16,7 @@ func endDecisions() []decision {
 	}
 	terminating := func(f *facts) { f.Versions[0].Terminating = true }
 	empty := func(f *facts) { f.Versions = nil }
-	deleting := stuck("Deleting", "1 version(s) are still to be revoked upstream; to let them go without that, an administrator sets the annotation "+
-		"credentials.claviger.dev/abandon-upstream")
+	ending := stuck("Deleting", "1 version(s) are still to be revoked upstream")
 	retire := Step{Action: Retire, Version: 1, Cause: "the credential is deleted"}
 	noAccount := stalled("LoginFailed", "who are you")
 	unreadable := func(f *facts) {
@@ -33,7 +32,7 @@ func endDecisions() []decision {
 		{"the newest version needs no tombstone any more", both(deleted, terminating, func(f *facts) { f.Versions[0].Revoked = true }),
 			Step{Action: Release, Version: 1}},
 		{"a deletion without an account waits and says how to let go", both(deleted, terminating, func(f *facts) { f.Account.Problem = noAccount }),
-			Step{Action: Wait, Problem: stalled("LoginFailed", "version 1 waits to be revoked: who are you"), Notice: stuck("Retiring", "version 1 is being revoked")}},
+			Step{Action: Wait, Problem: stalled("LoginFailed", "version 1 waits to be revoked: who are you"+wayOut), Notice: stuck("Retiring", "version 1 is being revoked")}},
 		{"one version that waits does not keep another from being revoked", both(overlapping, deleted, terminating, func(f *facts) {
 			f.Versions[0].NotBefore, f.Versions[0].Trouble, f.Versions[1].Terminating = in(time.Minute), noAccount, true
 		}), Step{Action: Revoke, Version: 2, Needs: FactGuard}},
@@ -93,6 +92,6 @@ func endDecisions() []decision {
 		{"a vanished credential is done when nothing is left", both(gone(days), empty), Step{Action: Wait}},
 		{"a vanished credential waits for what cannot be revoked", both(gone(days), terminating, func(f *facts) {
 			f.Versions[0].NotBefore = in(time.Minute)
-		}), Step{Action: Wait, Until: in(time.Minute), Problem: deleting, Notice: stuck("Retiring", "version 1 is being revoked")}},
+		}), Step{Action: Wait, Until: in(time.Minute), Problem: ending, Notice: stuck("Retiring", "version 1 is being revoked")}},
 	}
 }

@@ -154,6 +154,10 @@ func finishRetirements(s *situation) *Step {
 			// Revoking it now would leave workloads with a dead credential. Its
 			// successor is due at once instead.
 			continue
+		case !s.ending() && s.overlaps(v):
+			s.note(nil, &Problem{Reason: "Overlap", Message: fmt.Sprintf(
+				"version %d stays valid until %s at least", v.Number, text(s.retiresAt(v)))}, s.retiresAt(v))
+			continue
 		}
 		if step := s.revoke(v); step != nil {
 			return step
@@ -181,6 +185,12 @@ func (s *situation) dispensable(v *Version) bool {
 	return v.Failed || current != nil && current.live()
 }
 
+// overlaps: workloads may still hold the version, although its Secret was deleted by
+// hand and a successor is published.
+func (s *situation) overlaps(v *Version) bool {
+	return v.OncePublished && !v.Failed && !v.Refused && s.now.Before(s.retiresAt(v))
+}
+
 // mayBeUnderWay: another process may still be calling the upstream to create the
 // version. Not if the only one that ever might has published it: it had its answer.
 func (s *situation) mayBeUnderWay(v *Version) bool {
@@ -195,8 +205,11 @@ func (s *situation) revoke(v *Version) *Step {
 	case s.Operator.ObserveOnly:
 		s.note(observing(), nil, time.Time{})
 	case s.Account.Problem != nil:
-		s.note(&Problem{Reason: s.Account.Problem.Reason, Stalled: s.Account.Problem.Stalled, Message: fmt.Sprintf(
-			"version %d waits to be revoked: %s", v.Number, s.Account.Problem.Message)}, notice, time.Time{})
+		message := fmt.Sprintf("version %d waits to be revoked: %s", v.Number, s.Account.Problem.Message)
+		if s.ending() && s.Credential.Exists && s.Account.Problem.Stalled {
+			message += wayOut
+		}
+		s.note(&Problem{Reason: s.Account.Problem.Reason, Stalled: s.Account.Problem.Stalled, Message: message}, notice, time.Time{})
 	case s.mayBeUnderWay(v):
 		// Another process may still be creating it: a create that commits after our
 		// revoke would live for ever.

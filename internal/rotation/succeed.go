@@ -74,6 +74,7 @@ func succeed(s *situation) *Step {
 	s.noteRequest()
 	d := s.due()
 	if d == nil {
+		s.noteFailure()
 		return nil
 	}
 	if problem, until := s.hindrance(d); problem != nil {
@@ -152,6 +153,17 @@ func (s *situation) noteRequest() {
 	if t := s.Credential.RotateRequestedAt; t.After(s.now.Add(requestAhead)) {
 		s.note(&Problem{Reason: "RequestInFuture", Stalled: true, Message: fmt.Sprintf(
 			"rotate-requested-at is %s, more than five minutes ahead: it is ignored until then", text(t))}, nil, t.Add(-requestAhead))
+	}
+}
+
+// noteFailure keeps a version that was never accepted in sight until another one is
+// made. Whoever asked for it by annotation would otherwise see nothing: a request is
+// answered by the attempt, so that it is not repeated for ever (hazard C5).
+func (s *situation) noteFailure() {
+	if v := s.newest(); v != nil && v.Failed && s.published() != nil {
+		s.note(&Problem{Reason: "VersionFailed", Message: fmt.Sprintf(
+			"version %d was never accepted and is revoked; version %d stays. When the cause is gone, request a rotation anew", v.Number, s.Target.Published)},
+			nil, time.Time{})
 	}
 }
 

@@ -93,7 +93,8 @@ func succeedDecisions(t *testing.T) []decision {
 			idle()},
 		{"a request is answered by a version that failed (C5)", both(requested(ago(time.Hour)), failed(1, time.Minute), func(f *facts) {
 			f.Versions[1].Answers = ago(time.Hour)
-		}), idle()},
+		}), Step{Action: Wait, Until: renewal(), Problem: stuck("VersionFailed",
+			"version 2 was never accepted and is revoked; version 1 stays. When the cause is gone, request a rotation anew")}},
 		{"a repair answers the open request as well", both(refused, requested(noon)), Step{Action: CreateIntent, Version: 2, Answers: noon,
 			Cause: "version 1 is refused by the upstream: unknown client", Replaces: 1, Needs: intentFacts}},
 

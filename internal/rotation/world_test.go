@@ -785,7 +785,8 @@ func (s *search) rest(w *world, step Step) {
 	s.rests++
 	mustHold(s.t, w)
 	err := w.settled()
-	if err == nil && (step.Problem != nil || step.Notice != nil) {
+	said := step.Problem != nil && step.Problem.Reason != "VersionFailed" // that one is history
+	if err == nil && (said || step.Notice != nil) {
 		err = fmt.Errorf("there is nothing left to say, and %+v %+v is said", step.Problem, step.Notice)
 	}
 	if err != nil {
