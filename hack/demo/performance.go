@@ -80,7 +80,7 @@ func (s *stage) engage(ctx context.Context) (*cast, error) {
 		remote: s.upstream.remote, operator: s.operator, story: s.story, inspect: s.inspect,
 		held: s.scene.held, wanted: max(leastKills, s.settings.rotations), credentials: s.settings.credentials,
 	}
-	s.scene.enter(c.credentials...)
+	s.scene.enter(overlap.String(), c.credentials...)
 	s.scene.employ(c.fleet, c.credentials...)
 	return c, nil
 }

@@ -35,7 +35,7 @@ func (s *stage) rehearse(ctx context.Context) error {
 	if err := s.upstream.cheat(ctx, true); err != nil {
 		return err
 	}
-	s.scene.enter(credential)
+	s.scene.enter("a day", credential) // no policy, hence the default
 	fleet := newFleet(s.scene.board, s.upstream.gateway, s.upstream.ca, 2*time.Second)
 	dismiss := s.scene.employ(fleet, credential)
 	if err := s.apply(ctx, "rehearsal", team.objects...); err != nil {

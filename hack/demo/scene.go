@@ -31,7 +31,7 @@ type scene struct {
 
 	mu sync.Mutex
 	// cast are the credentials by their target Secret.
-	cast map[types.NamespacedName]*v1alpha1.APIClientCredential
+	cast map[types.NamespacedName]role
 	// versions are those that were ever in the journal, by client id.
 	versions map[string]entry
 	early    []string
@@ -39,19 +39,25 @@ type scene struct {
 	rest []func()
 }
 
+// role is a credential, and for how long its predecessor stays valid, in words.
+type role struct {
+	*v1alpha1.APIClientCredential
+	overlap string
+}
+
 func newScene(story *story) *scene {
 	return &scene{
 		story: story, board: newBoard(), held: make(chan simkit.Event, 64),
-		cast: map[types.NamespacedName]*v1alpha1.APIClientCredential{}, versions: map[string]entry{},
+		cast: map[types.NamespacedName]role{}, versions: map[string]entry{},
 	}
 }
 
 // enter makes credentials known, before they are applied.
-func (s *scene) enter(credentials ...*v1alpha1.APIClientCredential) {
+func (s *scene) enter(overlap string, credentials ...*v1alpha1.APIClientCredential) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range credentials {
-		s.cast[secretOf(c)] = c
+		s.cast[secretOf(c)] = role{c, overlap}
 	}
 }
 
@@ -132,20 +138,20 @@ func (s *scene) seeSecret(object any) {
 		}
 	case journal.RoleTarget:
 		s.mu.Lock()
-		credential := s.cast[name]
+		role, known := s.cast[name]
 		s.mu.Unlock()
-		if credential == nil {
+		if !known {
 			return
 		}
-		now := read(secret, credential)
+		now := read(secret, role.APIClientCredential)
 		if before, news := s.board.post(name, now, time.Now()); news {
-			s.tellPublished(credential, before, now)
+			s.tellPublished(role, before, now)
 		}
 	}
 }
 
-func (s *scene) tellPublished(credential *v1alpha1.APIClientCredential, before, now pair) {
-	who := nameOf(credential).String()
+func (s *scene) tellPublished(role role, before, now pair) {
+	who := nameOf(role.APIClientCredential).String()
 	s.mu.Lock()
 	cause := s.versions[now.clientID].cause
 	s.mu.Unlock()
@@ -153,7 +159,7 @@ func (s *scene) tellPublished(credential *v1alpha1.APIClientCredential, before, 
 		s.story.tell(who, "version %s is published (%s)", now.version, cause)
 		return
 	}
-	s.story.tell(who, "version %s is published (%s); version %s stays valid for a while", now.version, cause, before.version)
+	s.story.tell(who, "version %s is published (%s); version %s stays valid for %s at least", now.version, cause, before.version, role.overlap)
 }
 
 // read takes the pair out of a target Secret.
@@ -204,7 +210,10 @@ func (s *scene) seeUpstream(event simkit.Event) {
 	case simkit.EventRevoked:
 		s.tellRevoked(event)
 	case simkit.EventDuplicate:
-		s.story.tell("upstream", "refused to create client id %s a second time", event.Attrs["clientId"])
+		s.mu.Lock()
+		e := s.versions[event.Attrs["clientId"]]
+		s.mu.Unlock()
+		s.story.tell(e.credential.String(), "the upstream was asked for version %d again, and did not make it twice", e.number)
 	}
 }
 
@@ -235,7 +244,7 @@ func (s *scene) secretOf(credential types.NamespacedName) types.NamespacedName {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for secret, c := range s.cast {
-		if nameOf(c) == credential {
+		if nameOf(c.APIClientCredential) == credential {
 			return secret
 		}
 	}
