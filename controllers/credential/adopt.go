@@ -9,7 +9,6 @@ import (
 
 	"github.com/claviger-dev/claviger/internal/journal"
 	"github.com/claviger-dev/claviger/internal/rotation"
-	"github.com/claviger-dev/claviger/internal/upstream"
 )
 
 // adopt takes over a version that an earlier credential of the same name let go, if
@@ -20,24 +19,16 @@ func (r *Reconciler) adopt(ctx context.Context, s *scope, step rotation.Step) er
 		return err
 	}
 	v := s.retained[i]
-	verifier, ok := s.account.Upstream.(upstream.Verifier)
-	if !ok {
-		return fmt.Errorf("issuer %s cannot verify, so nothing can be adopted", s.issuer.Name)
-	}
-	var verdict upstream.Verdict
-	asked := r.call(ctx, s, func(ctx context.Context) (err error) {
-		verdict, err = verifier.Verify(ctx, v.Handle(s.parameters))
-		return err
-	})
+	verdict, err := r.ask(ctx, s, &v)
 	switch {
-	case errorsIsBusy(asked):
-		return asked
-	case asked != nil:
+	case errorsIsBusy(err):
+		return err
+	case err != nil:
 		now := r.Clock.Now()
 		r.memory.remember(v.UID, func(m *recollection) {
-			m.setback = unreachable(m.setback, fmt.Sprintf("whether the retained version %d is accepted cannot be found out", v.Number), asked, now)
+			m.setback = unreachable(m.setback, fmt.Sprintf("whether the retained version %d is accepted cannot be found out", v.Number), err, now)
 		})
-		return nil
+		return nil //nolint:nilerr // remembered: the next decision waits and shows it
 	case !verdict.Accepted:
 		r.memory.remember(v.UID, func(m *recollection) { m.unfit = true })
 		s.retained = slices.Delete(s.retained, i, i+1)

@@ -201,15 +201,7 @@ func (r *Reconciler) verify(ctx context.Context, s *scope, step rotation.Step) e
 			return err
 		}
 	}
-	verifier, ok := s.account.Upstream.(upstream.Verifier)
-	if !ok {
-		return nil
-	}
-	var verdict upstream.Verdict
-	err := r.call(ctx, s, func(ctx context.Context) (err error) {
-		verdict, err = verifier.Verify(ctx, v.Handle(s.parameters))
-		return err
-	})
+	verdict, err := r.ask(ctx, s, v)
 	if errorsIsBusy(err) {
 		return err
 	}
@@ -222,6 +214,20 @@ func (r *Reconciler) verify(ctx context.Context, s *scope, step rotation.Step) e
 		r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonPublishedRefused, "Verify", "version %d is refused by the upstream: %s", v.Number, verdict.Detail)
 	}
 	return nil
+}
+
+// ask has the upstream judge the material of a version. An upstream that cannot is
+// not asked by the planner; if it were, that would be no acceptance.
+func (r *Reconciler) ask(ctx context.Context, s *scope, v *journal.Version) (verdict upstream.Verdict, err error) {
+	verifier, ok := s.account.Upstream.(upstream.Verifier)
+	if !ok {
+		return verdict, upstream.Errorf(upstream.InvalidSpec, "this upstream cannot verify")
+	}
+	err = r.call(ctx, s, func(ctx context.Context) error {
+		verdict, err = verifier.Verify(ctx, v.Handle(s.parameters))
+		return err
+	})
+	return verdict, err
 }
 
 // judge keeps what a verification found.

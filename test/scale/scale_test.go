@@ -68,7 +68,7 @@ func BenchmarkFleet(b *testing.B) {
 			return true, wait.PollUntilContextTimeout(ctx, idle, 2*idle, false, func(context.Context) (bool, error) { return true, nil })
 		})
 		f.must(f.world.Client.DeleteAllOf(ctx, &v1alpha1.APIClientCredential{}, client.InNamespace(namespace)))
-		f.await(ctx, func(ctx context.Context) (bool, error) { return len(f.sim.Ledger().Live()) == 0, nil })
+		f.await(ctx, func(context.Context) (bool, error) { return len(f.sim.Ledger().Live()) == 0, nil })
 	}
 }
 
