@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 )
 
 func (w *World) auditLog() string { return filepath.Join(w.folder, "audit.jsonl") }
@@ -24,6 +25,8 @@ type Request struct {
 	Name      string
 	// Status is the HTTP status of the answer.
 	Status int
+	// Received is when the API server got it: what it changed was changed later.
+	Received time.Time
 }
 
 // String is short, for lists of them in a test.
@@ -41,7 +44,8 @@ type event struct {
 	User       struct{ Username string }
 	ObjectRef  struct{ Resource, Subresource, Namespace, Name string }
 	// ResponseStatus is absent if the client went away.
-	ResponseStatus struct{ Code int }
+	ResponseStatus           struct{ Code int }
+	RequestReceivedTimestamp time.Time
 }
 
 // Mark is a place in the audit log.
@@ -87,7 +91,7 @@ func (w *World) Requests(since Mark, namespace string) ([]Request, error) {
 		}
 		r := Request{
 			Verb: e.Verb, Resource: e.ObjectRef.Resource, Namespace: e.ObjectRef.Namespace,
-			Name: e.ObjectRef.Name, Status: e.ResponseStatus.Code,
+			Name: e.ObjectRef.Name, Status: e.ResponseStatus.Code, Received: e.RequestReceivedTimestamp,
 		}
 		if e.ObjectRef.Subresource != "" {
 			r.Resource += "/" + e.ObjectRef.Subresource

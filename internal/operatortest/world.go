@@ -54,7 +54,7 @@ type World struct {
 	// Plane is the control plane.
 	Plane *controlplane.ControlPlane
 	// Client has an administrator's rights and no cache.
-	Client client.Client
+	Client client.WithWatch
 
 	folder     string
 	binary     string
@@ -127,7 +127,7 @@ func (w *World) start(ctx context.Context, o Options) error {
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return err
 	}
-	if w.Client, err = client.New(w.Plane.Config(), client.Options{Scheme: scheme}); err != nil {
+	if w.Client, err = client.NewWithWatch(w.Plane.Config(), client.Options{Scheme: scheme}); err != nil {
 		return err
 	}
 	if err := w.awaitGuard(ctx); err != nil {
@@ -142,18 +142,25 @@ func (w *World) start(ctx context.Context, o Options) error {
 }
 
 // awaitGuard waits until the API server has learned of the policies, about a second
-// after they were applied. What it refuses is refused to everybody.
+// after they were applied.
 func (w *World) awaitGuard(ctx context.Context) error {
-	return wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-		err := w.Client.Create(ctx, &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{
-				Namespace: metav1.NamespaceDefault, Name: "probe",
-				Annotations: map[string]string{journal.AnnotationProbe: "true"},
-			},
-			Type: journal.SecretType,
-		}, client.DryRunAll)
-		return apierrors.IsInvalid(err), nil
-	})
+	return wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, w.Guarded)
+}
+
+// Guarded reports whether the policy that guards the journal is in force, by trying what
+// it refuses to everybody.
+func (w *World) Guarded(ctx context.Context) (bool, error) {
+	err := w.Client.Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: metav1.NamespaceDefault, Name: "probe",
+			Annotations: map[string]string{journal.AnnotationProbe: "true"},
+		},
+		Type: journal.SecretType,
+	}, client.DryRunAll)
+	if apierrors.IsInvalid(err) {
+		return true, nil
+	}
+	return false, err
 }
 
 // Stop stops every operator and the control plane. It fails if an operator had to be

@@ -71,9 +71,8 @@ func run(m *testing.M) int {
 		return failed(err, shared.Stop())
 	}
 	code := m.Run()
-	leaks := leaked(shared)
-	if err := shared.Stop(); err != nil || leaks != nil {
-		return failed(leaks, err)
+	if err := errors.Join(settle(ctx, shared), leaked(shared, operator), shared.Stop()); err != nil {
+		return failed(err)
 	}
 	return code
 }
@@ -85,13 +84,4 @@ func failed(errs ...error) int {
 		}
 	}
 	return 1
-}
-
-// leaked looks for canaries in all that the operators of a world wrote.
-func leaked(w *operatortest.World) error {
-	text, err := w.Log()
-	if err != nil {
-		return err
-	}
-	return errors.Join(leaks("the operator's log", text)...)
 }
