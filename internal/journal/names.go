@@ -79,6 +79,9 @@ const (
 	// AnnotationRendered stands on the target: nonce, template hash and keyed hash
 	// of our keys. It is a hint that saves a comparison, never an authority.
 	AnnotationRendered = prefix + "rendered"
+	// AnnotationTrackedFrom stands on a target whose managedFields were wiped: the
+	// resourceVersion that was found so.
+	AnnotationTrackedFrom = prefix + "tracked-from"
 	// AnnotationVersion stands on the target for people.
 	AnnotationVersion = prefix + "version"
 	// AnnotationProbe is refused to everybody by the guard policy; a dry run with it

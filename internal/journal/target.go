@@ -214,9 +214,11 @@ func (p Publication) Unchanged(secret *corev1.Secret) bool {
 }
 
 // applied is the publication for a server-side apply over exactly one state of an
-// existing Secret.
+// existing Secret. An apply that changes nothing is noted without a time, and then
+// no overlap would ever end; so it changes an annotation.
 func (p Publication) applied(over *corev1.Secret) ([]byte, error) {
 	ours := p.Onto(nil)
+	ours.Annotations[AnnotationTrackedFrom] = over.ResourceVersion
 	return json.Marshal(map[string]any{
 		"apiVersion": "v1", "kind": "Secret", "data": ours.Data, "metadata": map[string]any{
 			"namespace": over.Namespace, "name": over.Name, "uid": over.UID, "resourceVersion": over.ResourceVersion,
