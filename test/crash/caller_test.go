@@ -1,0 +1,97 @@
+package crash
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+const (
+	// readEvery is how late a caller sees what the Secret holds, callEvery how often it
+	// calls. Overlaps are much longer.
+	readEvery = 250 * time.Millisecond
+	callEvery = 100 * time.Millisecond
+)
+
+// call starts a workload: it calls the gateway without end with what it last saw in the
+// Secret. A Secret that is missing or broken changes nothing, as for a process that
+// holds its environment. From the first publication on, no call may fail.
+func (s *stage) call(ns, secret string) {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(s.sim.CA())
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
+	workload := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	s.calling.Go(func() {
+		defer transport.CloseIdleConnections()
+		read, ticks := time.NewTicker(readEvery), time.NewTicker(callEvery)
+		defer read.Stop()
+		defer ticks.Stop()
+		var held pair
+		for {
+			select {
+			case <-read.C:
+				if seen, err := s.read(s.callers, ns, secret); err == nil && seen.whole() {
+					held = seen
+				}
+			case <-ticks.C:
+				if held.whole() {
+					s.note(ns, secret, held, ask(s.callers, workload, s.sim.GatewayURL(), held))
+				}
+			case <-s.callers.Done():
+				return
+			}
+		}
+	})
+}
+
+// pair is what a target Secret holds.
+type pair struct{ id, secret string }
+
+func (p pair) whole() bool { return p.id != "" && p.secret != "" }
+
+func (s *stage) read(ctx context.Context, ns, name string) (pair, error) {
+	secret := &corev1.Secret{}
+	err := s.world.Client.Get(ctx, client.ObjectKey{Namespace: ns, Name: name}, secret)
+	return pair{string(secret.Data["client_id"]), string(secret.Data["client_secret"])}, err
+}
+
+func (s *stage) note(ns, secret string, p pair, err error) {
+	if s.callers.Err() != nil {
+		return // it was told to stop in the middle of the call
+	}
+	s.mu.Lock()
+	s.calls++
+	s.mu.Unlock()
+	if err != nil {
+		s.fault("the caller of %s/%s, client id %s: %v", ns, secret, p.id, err)
+	}
+}
+
+func ask(ctx context.Context, workload *http.Client, gateway string, p pair) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, gateway+"/orders/v1/orders", nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("User-Agent", "workload")
+	request.Header.Set("X-IBM-Client-Id", p.id)
+	request.Header.Set("X-IBM-Client-Secret", p.secret)
+	response, err := workload.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		return err
+	}
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("the gateway answered %s", response.Status)
+	}
+	return nil
+}

@@ -1,0 +1,318 @@
+package crash
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/apiconnectsim"
+	"github.com/claviger-dev/claviger/internal/journal"
+)
+
+// actor is a person with one credential, who does the same things again and again.
+type actor struct {
+	*stage
+	ns, name, secret string
+	app              apiconnectsim.Path
+
+	// requests are those that were answered, issues the credentials that had to be
+	// issued from nothing. Together they are all that may ever have been issued.
+	requests, issues int
+	// keeps: its versions and its Secret outlive the credential.
+	keeps bool
+
+	mu      sync.Mutex
+	waiting string
+	lacks   string
+}
+
+func (s *stage) actor(ns, name string) *actor {
+	s.t.Helper()
+	a := &actor{stage: s, ns: ns, name: name, secret: name + "-api", app: s.app(ns + "-" + name)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cast = append(s.cast, a)
+	return a
+}
+
+// play repeats a scene until the curtain falls. A scene is never broken off: it returns
+// false only when the whole test ends.
+func (a *actor) play(prologue, scene func() bool) {
+	a.acting.Go(func() {
+		for going := prologue(); going && a.curtain.Err() == nil; going = scene() {
+		}
+		a.say("rests", "")
+	})
+}
+
+func (a *actor) say(waiting, lacks string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.waiting, a.lacks = waiting, lacks
+}
+
+func (a *actor) standing() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return fmt.Sprintf("%s/%s (%d issues, %d requests): %s; %s", a.ns, a.name, a.issues, a.requests, a.waiting, a.lacks)
+}
+
+// until repeats what a person does until it is done. Errors are told and not counted:
+// the API server may be away. False means that the test ended first.
+func (a *actor) until(what string, do func() (done bool, err error)) bool {
+	again := time.NewTicker(glance)
+	defer again.Stop()
+	for {
+		done, err := do()
+		if err == nil && done {
+			return true
+		}
+		a.say(what, fmt.Sprint(err))
+		select {
+		case <-again.C:
+		case <-a.ctx.Done():
+			return false
+		}
+	}
+}
+
+// pause waits a random time, or until the curtain falls.
+func (a *actor) pause(least, most time.Duration) {
+	timer := time.NewTimer(least + rand.N(most-least))
+	defer timer.Stop()
+	a.say("thinks", "")
+	select {
+	case <-timer.C:
+	case <-a.curtain.Done():
+	}
+}
+
+func (a *actor) key() client.ObjectKey { return client.ObjectKey{Namespace: a.ns, Name: a.name} }
+
+// create asks for the credential, proven by a call through the gateway.
+func (a *actor) create(policy v1alpha1.DeletionPolicy, issuer string) bool {
+	return a.until("creates it", func() (bool, error) {
+		err := a.world.Client.Create(a.ctx, &v1alpha1.APIClientCredential{
+			ObjectMeta: metav1.ObjectMeta{Namespace: a.ns, Name: a.name},
+			Spec: v1alpha1.APIClientCredentialSpec{
+				IssuerRef: v1alpha1.IssuerReference{Name: issuer},
+				IBMAPIConnect: &v1alpha1.IBMAPIConnectCredential{
+					ConsumerOrg: a.app.ConsumerOrg, App: a.app.App, Probe: &v1alpha1.IBMAPIConnectProbe{Path: "/orders/v1/health"},
+				},
+				Secret:         v1alpha1.TargetSecret{Name: a.secret},
+				DeletionPolicy: policy,
+			},
+		})
+		return err == nil || apierrors.IsAlreadyExists(err), ignore(err, apierrors.IsAlreadyExists)
+	})
+}
+
+func ignore(err error, expected func(error) bool) error {
+	if expected(err) {
+		return nil
+	}
+	return err
+}
+
+// published waits until the Secret holds the version that answers the last request. The
+// numbers tell that no request was answered twice.
+func (a *actor) published() bool {
+	want := a.issues + a.requests
+	return a.until(fmt.Sprintf("waits for version %d", want), func() (bool, error) {
+		credential := &v1alpha1.APIClientCredential{}
+		if err := a.world.Client.Get(a.ctx, a.key(), credential); err != nil {
+			return false, err
+		}
+		secret := &corev1.Secret{}
+		if err := a.world.Client.Get(a.ctx, client.ObjectKey{Namespace: a.ns, Name: a.secret}, secret); err != nil {
+			return false, err
+		}
+		if secret.Labels[journal.LabelCredentialUID] != string(credential.UID) {
+			return false, fmt.Errorf("the Secret is that of an earlier credential")
+		}
+		got, err := strconv.Atoi(secret.Annotations[journal.AnnotationVersion])
+		if got > want {
+			a.fault("%s/%s: version %d is published, and %d requests were made: one was answered twice", a.ns, a.name, got, a.requests)
+			a.requests += got - want // once is enough
+			return true, nil
+		}
+		return got == want, err
+	})
+}
+
+// rotate asks for a rotation and waits until it was published.
+func (a *actor) rotate() bool {
+	at := time.Now().UTC().Format(time.RFC3339Nano)
+	a.requests++
+	return a.annotate(v1alpha1.AnnotationRotateRequestedAt, at) && a.published()
+}
+
+func (a *actor) annotate(key, value string) bool {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{key: value}}})
+	return a.until("asks for "+key, func() (bool, error) {
+		if err != nil {
+			return false, err
+		}
+		credential := &v1alpha1.APIClientCredential{ObjectMeta: metav1.ObjectMeta{Namespace: a.ns, Name: a.name}}
+		err := a.world.Client.Patch(a.ctx, credential, client.RawPatch(types.MergePatchType, patch))
+		return err == nil, err
+	})
+}
+
+// remove deletes an object, by one of the ways in which people and tools do, and waits
+// until it is gone.
+func (a *actor) remove(o client.Object) bool {
+	ways := []metav1.DeletionPropagation{metav1.DeletePropagationBackground, metav1.DeletePropagationForeground, metav1.DeletePropagationOrphan}
+	way := ways[rand.IntN(len(ways))]
+	o.SetNamespace(a.ns)
+	return a.until(fmt.Sprintf("deletes %T %s", o, o.GetName()), func() (bool, error) {
+		err := a.world.Client.Delete(a.ctx, o, client.PropagationPolicy(way))
+		return apierrors.IsNotFound(err), ignore(err, apierrors.IsNotFound)
+	})
+}
+
+func (a *actor) removeCredential() bool {
+	return a.remove(&v1alpha1.APIClientCredential{ObjectMeta: metav1.ObjectMeta{Name: a.name}})
+}
+
+// live counts what lives upstream of the actor's app.
+func (a *actor) live() int {
+	n := 0
+	for _, record := range a.sim.Ledger().Live() {
+		if record.Attrs["app"] == a.app.App {
+			n++
+		}
+	}
+	return n
+}
+
+// steady rotates again and again, under a caller that never stops.
+func (s *stage) steady(ns, name string, least, most time.Duration) *actor {
+	s.t.Helper()
+	a := s.actor(ns, name)
+	a.issues = 1
+	s.call(ns, a.secret)
+	a.play(func() bool { return a.create(v1alpha1.DeletionRevoke, "apic") && a.published() }, func() bool {
+		a.pause(least, most)
+		return a.curtain.Err() != nil || a.rotate()
+	})
+	return a
+}
+
+// mortal is born and deleted again and again, each time with a new issuer. When a
+// credential is gone, nothing of it may live upstream and no Secret may be left.
+func (s *stage) mortal(ns, name string) *actor {
+	s.t.Helper()
+	a := s.actor(ns, name)
+	ready := func() bool { return true }
+	a.play(ready, func() bool {
+		issuer := s.issuer(ns, fmt.Sprintf("apic-%s-%d", name, a.issues))
+		made := a.until("makes an issuer", func() (bool, error) {
+			err := a.world.Client.Create(a.ctx, issuer.DeepCopy())
+			return err == nil || apierrors.IsAlreadyExists(err), ignore(err, apierrors.IsAlreadyExists)
+		})
+		if !made || !a.create(v1alpha1.DeletionRevoke, issuer.Name) || !a.appears() || !a.removeCredential() {
+			return false
+		}
+		a.issues++
+		if n := a.live(); n > 0 {
+			a.fault("%s/%s: the credential is gone and %d of its versions live upstream", ns, name, n)
+		}
+		if _, err := a.read(a.ctx, ns, a.secret); !apierrors.IsNotFound(err) {
+			a.fault("%s/%s: the credential is gone and its Secret is not: %v", ns, name, err)
+		}
+		return a.remove(issuer)
+	})
+	return a
+}
+
+// appears waits for a target that works.
+func (a *actor) appears() bool {
+	return a.until("waits for the Secret", func() (bool, error) {
+		p, err := a.read(a.ctx, a.ns, a.secret)
+		if err == nil && !a.sim.Accepts(p.id, p.secret) {
+			a.fault("%s/%s: the Secret appeared and what it holds is refused", a.ns, a.name)
+		}
+		return err == nil, err
+	})
+}
+
+// retained is deleted and made again, and its workload does not notice: what was
+// retained is adopted, so nothing is ever issued for the making.
+func (s *stage) retained(ns, name string) *actor {
+	s.t.Helper()
+	a := s.actor(ns, name)
+	a.issues, a.keeps = 1, true
+	s.call(ns, a.secret)
+	make := func() bool { return a.create(v1alpha1.DeletionRetain, "apic") && a.published() }
+	a.play(make, func() bool {
+		a.pause(time.Second, 3*time.Second)
+		if rand.IntN(2) == 0 && !a.rotate() {
+			return false
+		}
+		if !a.removeCredential() {
+			return false
+		}
+		p, err := a.read(a.ctx, ns, a.secret)
+		if apierrors.IsNotFound(err) || err == nil && !a.sim.Accepts(p.id, p.secret) {
+			a.fault("%s/%s: it was to be retained, and its Secret does not work: %v", ns, name, err)
+		}
+		return make()
+	})
+	return a
+}
+
+// forsaken is deleted on an administrator's word that nothing shall be revoked.
+func (s *stage) forsaken(ns, name string) *actor {
+	s.t.Helper()
+	a := s.actor(ns, name)
+	ready := func() bool { return true }
+	a.play(ready, func() bool {
+		if !a.create(v1alpha1.DeletionRevoke, "apic") || !a.appears() {
+			return false
+		}
+		a.issues++
+		for _, record := range a.sim.Ledger().Live() {
+			if record.Attrs["app"] == a.app.App {
+				a.stage.mu.Lock()
+				a.abandoned[record.Attrs["clientId"]] = true
+				a.stage.mu.Unlock()
+			}
+		}
+		return a.annotate(v1alpha1.AnnotationAbandonUpstream, "all") && a.removeCredential()
+	})
+	return a
+}
+
+// refused is a credential of an app without a subscription: the gateway takes none of
+// its versions.
+func (s *stage) refused(ns, name string) *actor {
+	s.t.Helper()
+	a := s.actor(ns, name)
+	if err := s.sim.Subscribe(a.app, false); err != nil {
+		s.t.Fatal(err)
+	}
+	a.play(func() bool { return a.create(v1alpha1.DeletionRevoke, "apic") }, func() bool {
+		a.pause(time.Second, 2*time.Second)
+		return true
+	})
+	return a
+}
+
+// versions reads the version Secrets of a namespace.
+func (s *stage) versions(ctx context.Context, ns string) ([]corev1.Secret, error) {
+	list := &corev1.SecretList{}
+	err := s.world.Client.List(ctx, list, client.InNamespace(ns), client.MatchingLabels{journal.LabelRole: journal.RoleVersion})
+	return list.Items, err
+}

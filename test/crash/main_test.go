@@ -1,0 +1,52 @@
+// Package crash kills the operator at every boundary of an effect, and worse. The one
+// idea: a cast of credentials keeps every action of the planner going (rotations with
+// callers that never stop, births and deaths, retained and abandoned ones, ones that are
+// never accepted) while a director lets one process after the other die where it hurts.
+// At the end the upstream's ledger holds what the journal holds, every request was
+// answered once, and no caller noticed anything.
+//
+// The process that dies is the real binary, ended by SIGKILL between two of its own
+// instructions. Nothing of it is played.
+package crash
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/claviger-dev/claviger/internal/operatortest"
+)
+
+// everything adds to the boundaries at which most is at stake all the others.
+var everything = flag.Bool("crash.all", os.Getenv("CLAVIGER_CRASH_ALL") != "",
+	"crash at every boundary and not only at those at which most is at stake (also CLAVIGER_CRASH_ALL=1)")
+
+// binary is the operator, with the code that kills it.
+var binary string
+
+func TestMain(m *testing.M) {
+	log.SetLogger(logr.Discard())
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	flag.Parse()
+	folder, err := os.MkdirTemp("", "claviger-crash-")
+	if err == nil {
+		defer func() { _ = os.RemoveAll(folder) }()
+		ctx, cancel := context.WithTimeout(context.Background(), 9*time.Minute)
+		defer cancel()
+		binary, err = operatortest.BuildCrashing(ctx, folder)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}

@@ -1,0 +1,318 @@
+package crash
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/apiconnectsim"
+	"github.com/claviger-dev/claviger/internal/operatortest"
+)
+
+const (
+	// glance is the pause between two looks at something that is waited for.
+	glance = 200 * time.Millisecond
+	// toRest is how long the last scenes and the last revocations may take: two claims
+	// of dead processes after each other, of 50 s each, and some work.
+	toRest = 150 * time.Second
+)
+
+// The login of the sample world that may do everything.
+const (
+	loginRealm    = "provider/default-idp-2"
+	loginUser     = "svc-rotator"
+	loginPassword = "rotator-password"
+)
+
+// stage is an API Connect, some namespaces and the cast that acts in them.
+type stage struct {
+	t     testing.TB
+	world *operatortest.World
+	sim   *apiconnectsim.Sim
+	// ctx ends with the test, curtain when the cast is to finish its scene and rest.
+	ctx     context.Context
+	curtain context.Context
+	rest    context.CancelFunc
+
+	acting  sync.WaitGroup
+	calling sync.WaitGroup
+	hangUp  context.CancelFunc
+	callers context.Context
+
+	mu         sync.Mutex
+	namespaces []string
+	cast       []*actor
+	// faults are broken promises, in the words of whoever saw them.
+	faults []string
+	calls  int
+	// abandoned are client ids that live on upstream on an administrator's word.
+	abandoned map[string]bool
+}
+
+// newWorld starts a control plane that is stopped with the test.
+func newWorld(t testing.TB) *operatortest.World {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	world, err := operatortest.Start(ctx, operatortest.Options{Binary: binary})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := world.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return world
+}
+
+// newStage sets an empty stage with an API Connect of its own, whose gateway learns late.
+func newStage(t testing.TB, world *operatortest.World) *stage {
+	t.Helper()
+	behaviour := apiconnectsim.Usual()
+	behaviour.Propagation = apiconnectsim.Between(100*time.Millisecond, 600*time.Millisecond)
+	sim := apiconnectsim.New(apiconnectsim.Options{Seed: apiconnectsim.Sample(), Behaviour: &behaviour})
+	if err := sim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &stage{t: t, world: world, sim: sim, ctx: ctx, abandoned: map[string]bool{}}
+	s.curtain, s.rest = context.WithCancel(ctx)
+	s.callers, s.hangUp = context.WithCancel(ctx)
+	t.Cleanup(func() {
+		if t.Failed() {
+			s.explain()
+		}
+		cancel()
+		s.acting.Wait()
+		s.calling.Wait()
+		if err := sim.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// namespace makes one with a login, an issuer and a policy that renews on request only.
+func (s *stage) namespace(name string, overlap v1alpha1.Interval, verify time.Duration) string {
+	s.t.Helper()
+	ns := name + "-" + strings.ToLower(rand.Text()[:6])
+	policy := &v1alpha1.RotationPolicy{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "policy"},
+		Spec: v1alpha1.RotationPolicySpec{
+			Selector: &metav1.LabelSelector{}, RotateAfter: "Unlimited", Overlap: overlap,
+			Verify: v1alpha1.VerifyPolicy{Timeout: &metav1.Duration{Duration: verify}},
+		},
+	}
+	for _, o := range []client.Object{
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}},
+		&corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "apic-login"},
+			StringData: map[string]string{
+				"username": loginUser, "password": loginPassword, "client_id": "toolkit", "client_secret": "toolkit-secret",
+			},
+		},
+		policy,
+		s.issuer(ns, "apic"),
+	} {
+		if err := s.world.Client.Create(s.ctx, o); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.namespaces = append(s.namespaces, ns)
+	return ns
+}
+
+func (s *stage) issuer(ns, name string) *v1alpha1.CredentialIssuer {
+	return &v1alpha1.CredentialIssuer{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name},
+		Spec: v1alpha1.CredentialIssuerSpec{
+			RateLimit: v1alpha1.RateLimit{PerSecond: 100, Burst: 100},
+			IBMAPIConnect: &v1alpha1.IBMAPIConnectIssuer{
+				URL: s.sim.URL(), GatewayURL: s.sim.GatewayURL(), CABundle: string(s.sim.CA()),
+				ProviderOrg: "acme", Catalog: "production",
+				Login: v1alpha1.IBMAPIConnectLogin{Realm: loginRealm, SecretRef: v1alpha1.SecretReference{Name: "apic-login"}},
+			},
+		},
+	}
+}
+
+// app makes an application upstream. Each actor has one of its own, so that the ledger
+// tells whose every entry is.
+func (s *stage) app(name string) apiconnectsim.Path {
+	s.t.Helper()
+	path := apiconnectsim.Path{Org: "acme", Catalog: "production", ConsumerOrg: "retail", App: name}
+	if _, err := s.sim.Add(path); err != nil {
+		s.t.Fatal(err)
+	}
+	return path
+}
+
+// fault notes a broken promise.
+func (s *stage) fault(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(s.faults, time.Now().Format(time.TimeOnly)+" "+fmt.Sprintf(format, args...))
+}
+
+// operator runs one that is not armed.
+func (s *stage) operator(flags ...string) *operatortest.Operator {
+	s.t.Helper()
+	o, err := s.world.Run(s.ctx, flags...)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return o
+}
+
+// kill ends an operator as a failing machine does.
+func (s *stage) kill(o *operatortest.Operator) {
+	s.t.Helper()
+	if err := o.Kill(); err != nil {
+		s.t.Fatalf("the operator was gone before it was killed: %v", err)
+	}
+}
+
+// eventually waits until look says nothing. What it said last is why the test fails.
+func (s *stage) eventually(within time.Duration, what string, look func() string) {
+	s.t.Helper()
+	if lack := s.within(within, look); lack != "" {
+		s.t.Fatalf("%s: after %s: %s\nthe cast:\n%s", what, within, lack, s.standing())
+	}
+}
+
+// within waits until look says nothing and returns what it said last.
+func (s *stage) within(within time.Duration, look func() string) string {
+	deadline := time.NewTimer(within)
+	defer deadline.Stop()
+	again := time.NewTicker(glance)
+	defer again.Stop()
+	for {
+		lack := look()
+		if lack == "" {
+			return ""
+		}
+		select {
+		case <-again.C:
+		case <-deadline.C:
+			return lack
+		}
+	}
+}
+
+// end lets the cast finish and the operator that runs bring everything to rest, and
+// judges what is left. Then everything is deleted, and nothing may be left at all.
+func (s *stage) end() {
+	s.t.Helper()
+	s.rest()
+	left := make(chan struct{})
+	go func() { s.acting.Wait(); close(left) }()
+	s.eventually(toRest, "the last scenes", func() string {
+		select {
+		case <-left:
+			return ""
+		default:
+			return "they are not over"
+		}
+	})
+	s.eventually(toRest, "at rest", s.unrest)
+	s.judgeQuiet()
+	s.judge()
+	s.hangUp()
+	s.calling.Wait()
+	s.judgeCallers()
+	s.leave()
+}
+
+// leave deletes the namespaces; nothing may keep them. Only what was to be retained, or
+// was abandoned, lives on upstream.
+func (s *stage) leave() {
+	s.t.Helper()
+	mayLive := map[string]bool{}
+	for _, record := range s.sim.Ledger().Live() {
+		mayLive[record.Attrs["clientId"]] = s.isKept(record.Attrs["app"])
+	}
+	for id := range s.abandoned {
+		mayLive[id] = true
+	}
+	for _, ns := range s.namespaces {
+		if err := s.world.Client.Delete(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}}); err != nil {
+			s.t.Error(err)
+		}
+	}
+	s.eventually(toRest, "the namespaces end", func() string {
+		for _, ns := range s.namespaces {
+			err := s.world.Client.Get(s.ctx, client.ObjectKey{Name: ns}, &corev1.Namespace{})
+			if !apierrors.IsNotFound(err) {
+				return fmt.Sprintf("namespace %s is still there (%v); %s", ns, err, s.remains(ns))
+			}
+		}
+		return ""
+	})
+	for _, record := range s.sim.Ledger().Live() {
+		if id := record.Attrs["clientId"]; !mayLive[id] {
+			s.t.Errorf("client id %s of app %s outlived its namespace", id, record.Attrs["app"])
+		}
+		delete(mayLive, record.Attrs["clientId"])
+	}
+	for id, may := range mayLive {
+		if may {
+			s.t.Errorf("client id %s was revoked, and it was to live on", id)
+		}
+	}
+}
+
+// isKept reports whether the actor of an app wants its versions retained.
+func (s *stage) isKept(app string) bool {
+	return slices.ContainsFunc(s.cast, func(a *actor) bool { return a.app.App == app && a.keeps })
+}
+
+func (s *stage) remains(ns string) string {
+	out, err := s.world.Plane.Kubectl(s.ctx, "--namespace", ns, "get", "apicred,credissuer,secrets", "--output",
+		"custom-columns=KIND:.kind,NAME:.metadata.name,DELETED:.metadata.deletionTimestamp,FINALIZERS:.metadata.finalizers")
+	if err != nil {
+		return err.Error()
+	}
+	return out
+}
+
+// standing says what every actor is waiting for.
+func (s *stage) standing() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b strings.Builder
+	for _, a := range s.cast {
+		fmt.Fprintf(&b, "  %s\n", a.standing())
+	}
+	return b.String()
+}
+
+// explain shows what a failed test leaves.
+func (s *stage) explain() {
+	s.t.Logf("the cast:\n%s", s.standing())
+	for _, ns := range s.namespaces {
+		out, err := s.world.Plane.Kubectl(s.ctx, "--namespace", ns, "get", "apicred", "--output", "yaml")
+		s.t.Logf("credentials of %s (%v):\n%s", ns, err, clip(out, 6000))
+		out, err = s.world.Plane.Kubectl(s.ctx, "--namespace", ns, "get", "secrets", "--output",
+			"custom-columns=NAME:.metadata.name,DELETED:.metadata.deletionTimestamp,FINALIZERS:.metadata.finalizers,ANNOTATIONS:.metadata.annotations")
+		s.t.Logf("Secrets of %s (%v):\n%s", ns, err, clip(out, 8000))
+	}
+	for _, e := range s.sim.Ledger().Entries(0) {
+		s.t.Logf("ledger: %s %s %s of %s", e.Time.Format("15:04:05.000"), e.Action, e.Attrs["clientId"], e.Attrs["app"])
+	}
+}
+
+func clip(text string, most int) string { return text[max(0, len(text)-most):] }
