@@ -1,0 +1,171 @@
+package rotation
+
+import (
+	"fmt"
+	"time"
+)
+
+// finishRetirements carries out what a deleted version Secret has promised.
+func finishRetirements(s *situation) *Step {
+	for i := range s.Versions {
+		v := &s.Versions[i]
+		if v.Failed && !v.Terminating {
+			return &Step{Action: Retire, Version: v.Number, Cause: "never accepted"}
+		}
+		if !v.Terminating {
+			continue
+		}
+		tombstone := !s.ending() && s.evidence(v)
+		switch {
+		case v.Revoked && !tombstone:
+			return &Step{Action: Release, Version: v.Number}
+		case v.Revoked && !v.RevokedNoted:
+			return &Step{Action: NoteRevoked, Version: v.Number}
+		case v.Revoked:
+			continue
+		case !s.ending() && !s.dispensable(v):
+			// Revoking it now would leave workloads with a dead credential. Its
+			// successor is due at once instead.
+			continue
+		case !s.ending() && s.overlaps(v):
+			s.note(nil, &Problem{Reason: "Overlap", Message: fmt.Sprintf(
+				"version %d stays valid until %s at least", v.Number, text(s.retiresAt(v)))}, s.retiresAt(v))
+			continue
+		}
+		if step := s.revoke(v); step != nil {
+			return step
+		}
+	}
+	return nil
+}
+
+// evidence: the Secret of a version that is gone upstream still says something. The
+// newest one's is the high-water mark of numbers until its successor exists (hazard
+// C3). And a version that is under way counts as published as soon as the one that
+// it follows has vanished, so nothing vanishes before.
+func (s *situation) evidence(v *Version) bool {
+	next := s.inFlight()
+	return v == s.newest() || next != nil && next.Replaces
+}
+
+// dispensable: no workload needs the version, because it was never accepted or
+// because the target holds another one that lives (invariant 3).
+func (s *situation) dispensable(v *Version) bool {
+	if v.Number == s.Target.Published {
+		return false
+	}
+	current := s.published()
+	return v.Failed || current != nil && current.live()
+}
+
+// overlaps: workloads may still hold the version, although its Secret was deleted by
+// hand and a successor is published.
+func (s *situation) overlaps(v *Version) bool {
+	return v.OncePublished && !v.Failed && !v.Refused && s.now.Before(s.retiresAt(v))
+}
+
+// mayBeUnderWay: another process may still be calling the upstream to create the
+// version. Not if the only one that ever might has published it: it had its answer.
+func (s *situation) mayBeUnderWay(v *Version) bool {
+	answered := v.FirstClaim && v.OncePublished
+	return !v.ClaimMine && !answered && s.now.Before(v.ClaimUntil)
+}
+
+// revoke returns the step, or notes what it waits for.
+func (s *situation) revoke(v *Version) *Step {
+	notice := &Problem{Reason: "Retiring", Message: fmt.Sprintf("version %d is being revoked", v.Number)}
+	switch {
+	case s.Operator.ObserveOnly:
+		s.note(observing(), nil, time.Time{})
+	case s.Account.Problem != nil:
+		message := fmt.Sprintf("version %d waits to be revoked: %s", v.Number, s.Account.Problem.Message)
+		if s.ending() && s.Credential.Exists && s.Account.Problem.Stalled {
+			message += wayOut
+		}
+		s.note(&Problem{Reason: s.Account.Problem.Reason, Stalled: s.Account.Problem.Stalled, Message: message}, notice, time.Time{})
+	case s.mayBeUnderWay(v):
+		// Another process may still be creating it: a create that commits after our
+		// revoke would live for ever.
+		s.note(&Problem{Reason: "WaitingForClaim", Message: fmt.Sprintf(
+			"version %d is revoked when no earlier call for it can be under way any more", v.Number)}, notice, v.ClaimUntil)
+	case s.now.Before(v.NotBefore):
+		s.note(v.Trouble, notice, v.NotBefore)
+	default:
+		needs := FactGuard
+		if !s.ending() {
+			needs |= FactTarget
+		}
+		if s.Fresh.Has(FactGuard) && !s.Operator.GuardInForce {
+			s.note(s.guardless(), notice, s.now.Add(guardRetry))
+			return nil
+		}
+		return &Step{Action: Revoke, Version: v.Number, Needs: needs}
+	}
+	return nil
+}
+
+// retirePredecessors ends versions whose overlap has passed.
+func retirePredecessors(s *situation) *Step {
+	current := s.published()
+	if current == nil || !current.live() || s.Target.Drift {
+		return nil
+	}
+	for i := range s.Versions {
+		v := &s.Versions[i]
+		if v == current || !v.live() || v.Number > current.Number {
+			continue
+		}
+		if !current.trusted() {
+			s.note(nil, &Problem{Reason: "Overlap", Message: fmt.Sprintf(
+				"version %d stays valid until version %d is known to be accepted", v.Number, current.Number)}, time.Time{})
+			continue
+		}
+		if step := s.retire(v); step != nil {
+			return step
+		}
+	}
+	return nil
+}
+
+// retiresAt is when a predecessor may be retired at the earliest. A mark to put it
+// back holds it like a claim: who set the mark writes the target while it runs
+// (hazard 3.3).
+func (s *situation) retiresAt(v *Version) time.Time {
+	// The API server cuts the times of managedFields down to the second: counted from
+	// the end of it, the overlap errs only late.
+	at := s.policy.Overlap.AddTo(s.Target.PublishedAt.Add(publishedGrain))
+	if mark := v.RepublishAt.Add(ClaimTime); mark.After(at) {
+		return mark
+	}
+	return at
+}
+
+func (s *situation) retire(v *Version) *Step {
+	at := s.retiresAt(v)
+	overlap := &Problem{Reason: "Overlap", Message: fmt.Sprintf(
+		"version %d stays valid until %s at least", v.Number, stamp(s.policy.Windows, at))}
+	switch {
+	case s.Target.PublishedAt.IsZero():
+		// Our managedFields entry was wiped. Until it is written again nobody knows
+		// when the overlap began, so it has not ended.
+		s.note(nil, &Problem{Reason: "Overlap", Message: fmt.Sprintf(
+			"version %d stays valid: when its overlap began is not known until the Secret is written again", v.Number)}, time.Time{})
+	case s.now.Before(at):
+		s.note(nil, overlap, at)
+	case s.Operator.ObserveOnly:
+		s.note(nil, observing(), time.Time{})
+	case s.Account.Problem != nil:
+		s.note(s.Account.Problem, overlap, time.Time{})
+	case !s.Operator.ClockSteady:
+		s.note(clockSkew(), overlap, s.now.Add(clockRetry))
+	case !s.Account.VerdictDone:
+		s.note(nil, waitingForVerdict(), time.Time{})
+	case !s.policy.Windows.Open(s.now):
+		next, _ := s.policy.Windows.Next(s.now)
+		s.note(nil, &Problem{Reason: "WaitingForWindow", Message: fmt.Sprintf(
+			"version %d is revoked in the window that opens at %s", v.Number, text(next))}, next)
+	default:
+		return &Step{Action: Retire, Version: v.Number, Routine: true, Cause: "its overlap has passed"}
+	}
+	return nil
+}
