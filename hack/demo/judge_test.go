@@ -243,3 +243,13 @@ func TestSettingsComeFromTheEnvironment(t *testing.T) {
 		})
 	}
 }
+
+func TestTheLastWordsOfALogAreNotThoseOfEveryStart(t *testing.T) {
+	log := "one\n" + `{"msg":"Starting workers"}` + "\ntwo\nthree\n"
+	if got, want := lastWords(log, 2), "two\nthree"; got != want {
+		t.Errorf("last words %q, want %q", got, want)
+	}
+	if got, want := lastWords(log, 9), "one\ntwo\nthree"; got != want {
+		t.Errorf("last words %q, want %q", got, want)
+	}
+}
