@@ -33,6 +33,9 @@ func endDecisions() []decision {
 			Step{Action: Release, Version: 1}},
 		{"a deletion without an account waits and says how to let go", both(deleted, terminating, func(f *facts) { f.Account.Problem = noAccount }),
 			Step{Action: Wait, Problem: stalled("LoginFailed", "version 1 waits to be revoked: who are you"+wayOut), Notice: stuck("Retiring", "version 1 is being revoked")}},
+		{"a deletion that waits says how many versions are left and how to let them go", both(deleted, terminating, func(f *facts) {
+			f.Versions[0].NotBefore = in(time.Minute)
+		}), Step{Action: Wait, Until: in(time.Minute), Problem: stuck("Deleting", ending.Message+wayOut), Notice: stuck("Retiring", "version 1 is being revoked")}},
 		{"one version that waits does not keep another from being revoked", both(overlapping, deleted, terminating, func(f *facts) {
 			f.Versions[0].NotBefore, f.Versions[0].Trouble, f.Versions[1].Terminating = in(time.Minute), noAccount, true
 		}), Step{Action: Revoke, Version: 2, Needs: FactGuard}},

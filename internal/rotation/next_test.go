@@ -17,6 +17,7 @@ func keepDecisions() []decision {
 	noAccount := stalled("LoginFailed", "who are you")
 	revoking := stuck("Retiring", "version 1 is being revoked")
 	terminating := both(overlapping, func(f *facts) { f.Versions[0].Terminating = true })
+	publishedNow := func(f *facts) { f.Target.PublishedAt = noon }
 	deletedTarget := func(f *facts) { f.Target = Target{} }
 	overlappingDeleted := both(overlapping, deletedTarget, func(f *facts) { f.Versions[1].OncePublished = false })
 	return []decision{
@@ -45,6 +46,19 @@ func keepDecisions() []decision {
 		}, Step{Action: Revoke, Version: 1, Needs: FactGuard | FactTarget}},
 		{"a failed version that the target holds all the same is not revoked", func(f *facts) { f.Versions[0].Failed, f.Versions[0].Terminating = true, true },
 			Step{Action: CreateIntent, Version: 2, Cause: "version 1 was deleted while it is published", Replaces: 1, Needs: FactCredential | FactIssuer | FactGuard}},
+		{"a version that was deleted by hand keeps its overlap", both(terminating, publishedNow), Step{Action: Wait, Until: in(2*days + time.Second),
+			Notice: stuck("Overlap", "version 1 stays valid until 2026-03-06T12:00:01Z at least")}},
+		{"it keeps an overlap whose beginning nobody knows", both(terminating, func(f *facts) { f.Target.PublishedAt = time.Time{} }), Step{Action: Wait, Until: renewalOf2(),
+			Notice: stuck("Overlap", "version 1 stays valid: when its overlap began is not known until the Secret is written again")}},
+		{"nobody holds what was never published", both(terminating, publishedNow, func(f *facts) { f.Versions[0].OncePublished = false }),
+			Step{Action: Revoke, Version: 1, Needs: FactGuard | FactTarget}},
+		{"nobody needs what is refused", both(terminating, publishedNow, func(f *facts) { f.Versions[0].Refused = true }),
+			Step{Action: Revoke, Version: 1, Needs: FactGuard | FactTarget}},
+		{"nobody needs what failed", both(terminating, publishedNow, func(f *facts) { f.Versions[0].Failed = true }),
+			Step{Action: Revoke, Version: 1, Needs: FactGuard | FactTarget}},
+		{"a call that published its version is not under way any more", both(terminating, func(f *facts) {
+			f.Versions[0].FirstClaim, f.Versions[0].ClaimUntil = true, in(time.Second)
+		}), Step{Action: Revoke, Version: 1, Needs: FactGuard | FactTarget}},
 		{"a revoked version is released", both(terminating, func(f *facts) { f.Versions[0].Revoked = true }), Step{Action: Release, Version: 1}},
 		{"the newest version stays as the high-water mark of numbers (C3)",
 			renewing(func(v *Version) { v.Terminating, v.Revoked = true, true }), Step{Action: NoteRevoked, Version: 2}},

@@ -28,8 +28,7 @@ func finishRetirements(s *situation) *Step {
 			// successor is due at once instead.
 			continue
 		case !s.ending() && s.overlaps(v):
-			s.note(nil, &Problem{Reason: "Overlap", Message: fmt.Sprintf(
-				"version %d stays valid until %s at least", v.Number, text(s.retiresAt(v)))}, s.retiresAt(v))
+			s.noteOverlap(v, text(s.retiresAt(v)))
 			continue
 		}
 		if step := s.revoke(v); step != nil {
@@ -61,7 +60,19 @@ func (s *situation) dispensable(v *Version) bool {
 // overlaps: workloads may still hold the version, although its Secret was deleted by
 // hand and a successor is published.
 func (s *situation) overlaps(v *Version) bool {
-	return v.OncePublished && !v.Failed && !v.Refused && s.now.Before(s.retiresAt(v))
+	return v.OncePublished && !v.Failed && !v.Refused && (s.Target.PublishedAt.IsZero() || s.now.Before(s.retiresAt(v)))
+}
+
+// noteOverlap says how long a version stays valid. If our managedFields entry was
+// wiped, nobody knows until it is written again when the overlap began: so it has
+// not ended.
+func (s *situation) noteOverlap(v *Version, until string) {
+	if s.Target.PublishedAt.IsZero() {
+		s.note(nil, &Problem{Reason: "Overlap", Message: fmt.Sprintf(
+			"version %d stays valid: when its overlap began is not known until the Secret is written again", v.Number)}, time.Time{})
+		return
+	}
+	s.note(nil, &Problem{Reason: "Overlap", Message: fmt.Sprintf("version %d stays valid until %s at least", v.Number, until)}, s.retiresAt(v))
 }
 
 // mayBeUnderWay: another process may still be calling the upstream to create the
@@ -145,13 +156,8 @@ func (s *situation) retire(v *Version) *Step {
 	overlap := &Problem{Reason: "Overlap", Message: fmt.Sprintf(
 		"version %d stays valid until %s at least", v.Number, stamp(s.policy.Windows, at))}
 	switch {
-	case s.Target.PublishedAt.IsZero():
-		// Our managedFields entry was wiped. Until it is written again nobody knows
-		// when the overlap began, so it has not ended.
-		s.note(nil, &Problem{Reason: "Overlap", Message: fmt.Sprintf(
-			"version %d stays valid: when its overlap began is not known until the Secret is written again", v.Number)}, time.Time{})
-	case s.now.Before(at):
-		s.note(nil, overlap, at)
+	case s.Target.PublishedAt.IsZero(), s.now.Before(at):
+		s.noteOverlap(v, stamp(s.policy.Windows, at))
 	case s.Operator.ObserveOnly:
 		s.note(nil, observing(), time.Time{})
 	case s.Account.Problem != nil:
