@@ -53,7 +53,7 @@ func TestSecretsShowThemselvesNowhere(t *testing.T) {
 	secret.ManagedFields = []metav1.ManagedFieldsEntry{entry(FieldManager, metav1.ManagedFieldsOperationUpdate, "", noon, allOurs)}
 	target := ReadTargetSecret(secret)
 	handle := v.Handle(nil)
-	if !leaks(fmt.Sprint([]byte(canary))) || !leaks(fmt.Sprintf("%#v", []byte(canary))) || !leaks(fmt.Sprintf("%X", canary)) {
+	if !leaks(fmt.Sprintf("%d", []byte(canary))) || !leaks(fmt.Sprintf("%#v", []byte(canary))) || !leaks(fmt.Sprintf("%X", canary)) {
 		t.Fatal("a leak would not be seen")
 	}
 	for name, value := range map[string]any{

@@ -1,7 +1,5 @@
 package rotation
 
-import ()
-
 func refuseForeignSecrets(s *situation) *Step {
 	if s.Target.Retained && !s.Target.Ours && !s.Fresh.Has(FactTarget) {
 		return &Step{Action: Look, Needs: FactTarget}

@@ -100,19 +100,29 @@ func TestTimeline(t *testing.T) {
 		{"nothing is planned before anything is published", func(f *facts) { f.Target = Target{} }, Plan{Retires: none}},
 		{"without a policy nothing is renewed", func(f *facts) { f.policy.RotateAfter = unlimited }, Plan{Retires: none}},
 		{"under a policy that is not accepted nothing is renewed", func(f *facts) { f.policy.Problem = stuck("PolicyNotFound", "") }, Plan{Retires: none}},
-		{"what is overdue and may begin shows when it was due", func(f *facts) { f.Versions[0].IntentAt = f.Versions[0].IntentAt.Add(-30 * days) },
-			Plan{RenewsAt: renewal().Add(-30 * days), Retires: none}},
+		{
+			"what is overdue and may begin shows when it was due", func(f *facts) { f.Versions[0].IntentAt = f.Versions[0].IntentAt.Add(-30 * days) },
+			Plan{RenewsAt: renewal().Add(-30 * days), Retires: none},
+		},
 		{"what was due in a window that has closed shows the next one", func(f *facts) {
 			f.Versions[0].IntentAt, f.policy.Windows = f.Versions[0].IntentAt.Add(-30*days), saturday
 		}, Plan{RenewsAt: time.Date(2026, 3, 7, 2, 0, 0, 0, time.UTC), Retires: none}},
-		{"a predecessor retires after its overlap", both(overlapping, func(f *facts) { f.Target.PublishedAt = noon }),
-			Plan{RenewsAt: renewalOf2(), Retires: map[int64]time.Time{1: in(2*days + time.Second)}}},
-		{"a predecessor that was marked to be put back stays for the mark", both(overlapping, func(f *facts) { f.Versions[0].RepublishAt = noon }),
-			Plan{RenewsAt: renewalOf2(), Retires: map[int64]time.Time{1: in(ClaimTime)}}},
-		{"a predecessor whose retirement is under way has no plan", both(overlapping, func(f *facts) { f.Versions[0].Terminating = true }),
-			Plan{RenewsAt: renewalOf2(), Retires: none}},
-		{"nobody knows the end of an overlap whose beginning is lost", both(overlapping, func(f *facts) { f.Target.PublishedAt = time.Time{} }),
-			Plan{RenewsAt: renewalOf2(), Retires: none}},
+		{
+			"a predecessor retires after its overlap", both(overlapping, func(f *facts) { f.Target.PublishedAt = noon }),
+			Plan{RenewsAt: renewalOf2(), Retires: map[int64]time.Time{1: in(2*days + time.Second)}},
+		},
+		{
+			"a predecessor that was marked to be put back stays for the mark", both(overlapping, func(f *facts) { f.Versions[0].RepublishAt = noon }),
+			Plan{RenewsAt: renewalOf2(), Retires: map[int64]time.Time{1: in(ClaimTime)}},
+		},
+		{
+			"a predecessor whose retirement is under way has no plan", both(overlapping, func(f *facts) { f.Versions[0].Terminating = true }),
+			Plan{RenewsAt: renewalOf2(), Retires: none},
+		},
+		{
+			"nobody knows the end of an overlap whose beginning is lost", both(overlapping, func(f *facts) { f.Target.PublishedAt = time.Time{} }),
+			Plan{RenewsAt: renewalOf2(), Retires: none},
+		},
 	} {
 		t.Run(c.when, func(t *testing.T) {
 			f := working()
