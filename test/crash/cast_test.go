@@ -32,9 +32,10 @@ type actor struct {
 	// keeps: its versions and its Secret outlive the credential.
 	keeps bool
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards what follows, and the writes of what others may read
 	waiting string
 	lacks   string
+	scenes  int
 }
 
 func (s *stage) actor(ns, name string) *actor {
@@ -51,6 +52,7 @@ func (s *stage) actor(ns, name string) *actor {
 func (a *actor) play(prologue, scene func() bool) {
 	a.acting.Go(func() {
 		for going := prologue(); going && a.curtain.Err() == nil; going = scene() {
+			a.add(&a.scenes, 1)
 		}
 		a.say("rests", "")
 	})
@@ -60,6 +62,13 @@ func (a *actor) say(waiting, lacks string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.waiting, a.lacks = waiting, lacks
+}
+
+// add counts, where others look at the same time.
+func (a *actor) add(n *int, by int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	*n += by
 }
 
 func (a *actor) standing() string {
@@ -144,7 +153,7 @@ func (a *actor) published() bool {
 		got, err := strconv.Atoi(secret.Annotations[journal.AnnotationVersion])
 		if got > want {
 			a.fault("%s/%s: version %d is published, and %d requests were made: one was answered twice", a.ns, a.name, got, a.requests)
-			a.requests += got - want // once is enough
+			a.add(&a.requests, got-want) // once is enough
 			return true, nil
 		}
 		return got == want, err
@@ -154,7 +163,7 @@ func (a *actor) published() bool {
 // rotate asks for a rotation and waits until it was published.
 func (a *actor) rotate() bool {
 	at := time.Now().UTC().Format(time.RFC3339Nano)
-	a.requests++
+	a.add(&a.requests, 1)
 	return a.annotate(v1alpha1.AnnotationRotateRequestedAt, at) && a.published()
 }
 
@@ -225,7 +234,7 @@ func (s *stage) mortal(ns, name string) *actor {
 		if !made || !a.create(v1alpha1.DeletionRevoke, issuer.Name) || !a.appears() || !a.removeCredential() {
 			return false
 		}
-		a.issues++
+		a.add(&a.issues, 1)
 		if n := a.live(); n > 0 {
 			a.fault("%s/%s: the credential is gone and %d of its versions live upstream", ns, name, n)
 		}
@@ -282,7 +291,7 @@ func (s *stage) forsaken(ns, name string) *actor {
 		if !a.create(v1alpha1.DeletionRevoke, "apic") || !a.appears() {
 			return false
 		}
-		a.issues++
+		a.add(&a.issues, 1)
 		for _, record := range a.sim.Ledger().Live() {
 			if record.Attrs["app"] == a.app.App {
 				a.stage.mu.Lock()

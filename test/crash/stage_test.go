@@ -3,7 +3,10 @@ package crash
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +21,7 @@ import (
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/apiconnectsim"
 	"github.com/claviger-dev/claviger/internal/operatortest"
+	"github.com/claviger-dev/claviger/internal/simkit"
 )
 
 const (
@@ -52,6 +56,7 @@ type stage struct {
 
 	mu         sync.Mutex
 	namespaces []string
+	operators  []*operatortest.Operator
 	cast       []*actor
 	// faults are broken promises, in the words of whoever saw them.
 	faults []string
@@ -95,6 +100,12 @@ func newStage(t testing.TB, world *operatortest.World) *stage {
 			s.explain()
 		}
 		cancel()
+		for _, o := range s.operators {
+			// One that was killed already is gone, and that is all that is wanted.
+			if err := o.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+				t.Error(err)
+			}
+		}
 		s.acting.Wait()
 		s.calling.Wait()
 		if err := sim.Close(); err != nil {
@@ -175,6 +186,9 @@ func (s *stage) operator(flags ...string) *operatortest.Operator {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.operators = append(s.operators, o)
 	return o
 }
 
@@ -189,13 +203,6 @@ func (s *stage) kill(o *operatortest.Operator) {
 // eventually waits until look says nothing. What it said last is why the test fails.
 func (s *stage) eventually(within time.Duration, what string, look func() string) {
 	s.t.Helper()
-	if lack := s.within(within, look); lack != "" {
-		s.t.Fatalf("%s: after %s: %s\nthe cast:\n%s", what, within, lack, s.standing())
-	}
-}
-
-// within waits until look says nothing and returns what it said last.
-func (s *stage) within(within time.Duration, look func() string) string {
 	deadline := time.NewTimer(within)
 	defer deadline.Stop()
 	again := time.NewTicker(glance)
@@ -203,12 +210,81 @@ func (s *stage) within(within time.Duration, look func() string) string {
 	for {
 		lack := look()
 		if lack == "" {
-			return ""
+			return
 		}
 		select {
 		case <-again.C:
 		case <-deadline.C:
-			return lack
+			s.t.Fatalf("%s: after %s: %s\nthe cast:\n%s", what, within, lack, s.standing())
+		}
+	}
+}
+
+// step does what an actor does, within a bounded time.
+func (s *stage) step(what string, do func() bool) {
+	s.t.Helper()
+	done := make(chan bool, 1)
+	s.acting.Go(func() { done <- do() })
+	timer := time.NewTimer(hit)
+	defer timer.Stop()
+	select {
+	case ok := <-done:
+		if !ok {
+			s.t.Fatalf("%s: it was broken off", what)
+		}
+	case <-timer.C:
+		s.t.Fatalf("%s: it is not done after %s; the cast:\n%s", what, hit, s.standing())
+	}
+}
+
+// progress waits until the cast has played so many scenes more.
+func (s *stage) progress(scenes int) {
+	s.t.Helper()
+	sum := func() int {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		n := 0
+		for _, a := range s.cast {
+			a.mu.Lock()
+			n += a.scenes
+			a.mu.Unlock()
+		}
+		return n
+	}
+	want := sum() + scenes
+	s.eventually(hit, "the play goes on", func() string {
+		if got := sum(); got < want {
+			return fmt.Sprintf("%d of %d scenes were played", got, want)
+		}
+		return ""
+	})
+}
+
+// next waits for the next event of a type.
+func (s *stage) next(kind string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, hit)
+	defer cancel()
+	if _, err := s.sim.Events().Wait(ctx, s.sim.Events().Last(), func(e simkit.Event) bool { return e.Type == kind }); err != nil {
+		s.t.Fatalf("nothing is %s: %v; the cast:\n%s", kind, err, s.standing())
+	}
+}
+
+// throughout fails if look says something before the time is over.
+func (s *stage) throughout(duration time.Duration, look func() string) {
+	s.t.Helper()
+	deadline := time.NewTimer(duration)
+	defer deadline.Stop()
+	again := time.NewTicker(glance)
+	defer again.Stop()
+	for {
+		if wrong := look(); wrong != "" {
+			s.t.Fatal(wrong)
+		}
+		select {
+		case <-again.C:
+		case <-deadline.C:
+			return
 		}
 	}
 }
@@ -313,6 +389,29 @@ func (s *stage) explain() {
 	for _, e := range s.sim.Ledger().Entries(0) {
 		s.t.Logf("ledger: %s %s %s of %s", e.Time.Format("15:04:05.000"), e.Action, e.Attrs["clientId"], e.Attrs["app"])
 	}
+	for i, o := range s.operators {
+		s.t.Logf("operator %d:\n%s", i+1, s.story(o))
+	}
+}
+
+// story is what an operator did in the stage's namespaces, a line for each step.
+func (s *stage) story(o *operatortest.Operator) string {
+	text, err := o.Log()
+	if err != nil {
+		return err.Error()
+	}
+	var b strings.Builder
+	for line := range strings.SplitSeq(text, "\n") {
+		var said struct {
+			TS, Msg, Namespace, Name, Action, Cause, Error string
+			Version                                        int64
+		}
+		if json.Unmarshal([]byte(line), &said) != nil || !slices.Contains(s.namespaces, said.Namespace) {
+			continue
+		}
+		fmt.Fprintf(&b, "  %s %s/%s %s %s v%d %s %s\n", said.TS, said.Namespace, said.Name, said.Msg, said.Action, said.Version, said.Cause, said.Error)
+	}
+	return clip(b.String(), 100000)
 }
 
 func clip(text string, most int) string { return text[max(0, len(text)-most):] }
