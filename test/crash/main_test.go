@@ -27,6 +27,10 @@ import (
 var everything = flag.Bool("crash.all", os.Getenv("CLAVIGER_CRASH_ALL") != "",
 	"crash at every boundary and not only at those at which most is at stake (also CLAVIGER_CRASH_ALL=1)")
 
+// atOnce is how many control planes run at a time. They wait most of their time, so the
+// number of cores says little.
+const atOnce = "3"
+
 // binary is the operator, with the code that kills it.
 var binary string
 
@@ -37,6 +41,14 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) int {
 	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		if err := flag.Set("test.parallel", atOnce); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	folder, err := os.MkdirTemp("", "claviger-crash-")
 	if err == nil {
 		defer func() { _ = os.RemoveAll(folder) }()
