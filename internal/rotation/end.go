@@ -79,7 +79,9 @@ func (s *situation) keeps(v *Version) bool {
 	if !s.Credential.Retain || v.Failed {
 		return false
 	}
-	if v != s.newest() || v.OncePublished || v.Number == s.Target.Published {
+	// What this pass has let go stays so, though the target is let go after it and then
+	// says nothing any more.
+	if !v.Held || v != s.newest() || v.OncePublished || v.Number == s.Target.Published {
 		return true
 	}
 	// Whether the newest was published is known only from a target that holds

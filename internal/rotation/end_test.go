@@ -82,6 +82,9 @@ func endDecisions() []decision {
 		{"under Retain an edited target does not make its version unpublished", both(renewing(nil), retained, func(f *facts) {
 			f.Target.Published, f.Versions = 0, f.Versions[1:]
 		}), Step{Action: Retain, Version: 2}},
+		{"a version that was let go is not taken back when the target is let go after it", both(retained, func(f *facts) {
+			f.Versions[0].Held, f.Versions[0].OncePublished, f.Target.Ours, f.Target.Published = false, false, false, 0
+		}), Step{Action: RemoveFinalizer}},
 		{"a retained target is labelled and stays", both(retained, empty), Step{Action: RetainTarget}},
 
 		{"a journal of another cluster is not ended", both(deleted, func(f *facts) { f.Versions[0].Problem = noAccount }), Step{Action: Wait, Problem: noAccount}},

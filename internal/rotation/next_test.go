@@ -407,6 +407,13 @@ func retireDecisions(t *testing.T) []decision {
 			"the first publication is noted where nothing else proves it", func(f *facts) { f.Versions[0].OncePublished = false },
 			Step{Action: NotePublished, Version: 1},
 		},
+		{
+			"what a deleted version has been is not noted any more", func(f *facts) { f.Versions[0].OncePublished, f.Versions[0].Terminating = false, true },
+			Step{Action: CreateIntent, Version: 2, Cause: "version 1 was deleted while it is published", Replaces: 1, Needs: FactCredential | FactIssuer | FactGuard},
+		},
+		{"nothing is noted or retired on the word of a target that somebody wrote to", both(overlapping, func(f *facts) {
+			f.Target.Drift, f.Versions[1].OncePublished, f.Versions[1].Replaces = true, false, false
+		}), Step{Action: Wait, Until: renewalOf2()}},
 		{"a successor's publication is proven by its predecessor's end", both(overlapping, func(f *facts) {
 			f.Versions[1].OncePublished, f.Target.PublishedAt = false, noon
 		}), Step{Action: Wait, Until: in(2*days + grain), Notice: overlap(in(2*days + grain))}},

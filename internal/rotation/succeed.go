@@ -13,9 +13,8 @@ const (
 	CallTime = 20 * time.Second
 	// ClaimTime is the length of a claim: a call, and the write of its answer.
 	ClaimTime = CallTime + 30*time.Second
-	// FactTime is how long what was read live counts as fresh. A pass that lasts
-	// longer reads again: a process that stood still must not act on what it saw
-	// before.
+	// FactTime is how long what a pass has gathered counts. A longer pass ends and
+	// gathers anew: a process that stood still must not act on what it saw before.
 	FactTime = CallTime
 
 	// firstBackoff doubles with every failure in a row up to lastBackoff.

@@ -220,8 +220,8 @@ type pass struct {
 	fresh  Facts
 	marked map[int64]bool
 	steps  int
-	// lookedAt is when the oldest of the fresh facts was read.
-	lookedAt time.Time
+	// since is when the pass began.
+	since time.Time
 	// began is where the story was: what happened since wakes the operator again.
 	began *line
 }
@@ -248,8 +248,8 @@ func (o *operator) remember(nonce int, change func(*recollection)) {
 }
 
 // gather begins a pass with what a cache shows.
-func (o *operator) gather(cache *world) {
-	o.pass = &pass{seen: cache.clone(), marked: map[int64]bool{}, began: cache.story}
+func (o *operator) gather(cache *world, now time.Time) {
+	o.pass = &pass{since: now, seen: cache.clone(), marked: map[int64]bool{}, began: cache.story}
 	o.pass.seen.journal = slices.DeleteFunc(o.pass.seen.journal, func(r record) bool { return r.released })
 	for nonce := range cache.upstream {
 		if cache.upstream[nonce].killed && !o.memory[nonce].seenKilled {
@@ -313,8 +313,9 @@ func (o *operator) move(w *world, p Policy, c Capabilities) Step {
 	if !o.pass.seen.exists && o.goneSince.IsZero() {
 		o.goneSince = w.now
 	}
-	if w.now.Sub(o.pass.lookedAt) > FactTime {
-		o.pass.fresh = 0
+	if w.now.Sub(o.pass.since) > FactTime {
+		o.pass = nil
+		return Step{Action: Look}
 	}
 	step := Next(o.observe(w.now), p, c, w.now)
 	if o.pass.steps++; o.pass.steps > maxPass {
@@ -340,9 +341,6 @@ func (o *operator) move(w *world, p Policy, c Capabilities) Step {
 
 func (o *operator) look(w *world, step Step) bool {
 	seen := o.pass.seen
-	if o.pass.fresh == 0 {
-		o.pass.lookedAt = w.now
-	}
 	if step.Needs.Has(FactCredential) {
 		if !w.exists {
 			return false
@@ -602,6 +600,14 @@ type event struct {
 	happens func(*world, *operator) bool
 }
 
+// These two are left out where two processes race. Admission refuses them to people,
+// and there is a known gap: a process that does not know yet of a version under way
+// may release the deleted one that it follows, and the version counts as published.
+const (
+	newestByHand = "somebody deletes the newest version Secret"
+	oldestByHand = "somebody deletes the oldest version Secret"
+)
+
 var events = []event{
 	{"the operator is killed", func(_ *world, o *operator) bool {
 		if len(o.memory) == 0 && o.pass == nil {
@@ -648,8 +654,8 @@ var events = []event{
 		}
 		return false
 	}},
-	{"somebody deletes the newest version Secret", func(w *world, _ *operator) bool { return w.deleteVersion(len(w.journal) - 1) }},
-	{"somebody deletes the oldest version Secret", func(w *world, _ *operator) bool { return w.deleteVersion(0) }},
+	{newestByHand, func(w *world, _ *operator) bool { return w.deleteVersion(len(w.journal) - 1) }},
+	{oldestByHand, func(w *world, _ *operator) bool { return w.deleteVersion(0) }},
 	{"the newest version will never be accepted", func(w *world, _ *operator) bool {
 		if len(w.journal) == 0 {
 			return false
@@ -763,7 +769,7 @@ func (s *search) explore(w *world, o *operator, budget, age int) {
 	}
 	w, o = w.clone(), o.clone()
 	if o.pass == nil {
-		o.gather(w)
+		o.gather(w, w.now)
 	}
 	gathered := o.pass.began
 	step := o.move(w, searchPolicy, harmless)
@@ -868,7 +874,7 @@ func live(t *testing.T, w *world, o *operator, p Policy) {
 	t.Helper()
 	for range maxLife {
 		if o.pass == nil {
-			o.gather(w)
+			o.gather(w, w.now)
 		}
 		gathered := o.pass.began
 		step := o.move(w, p, harmless)
@@ -946,7 +952,7 @@ func (r *race) run(moves int) {
 func (r *race) disturb() {
 	e := events[r.rand.IntN(len(events))]
 	o := r.operators[r.rand.IntN(len(r.operators))]
-	if rare[e.name] && r.rand.IntN(10) != 0 || e.name == "somebody deletes the newest version Secret" {
+	if rare[e.name] && r.rand.IntN(10) != 0 || e.name == newestByHand || e.name == oldestByHand {
 		return
 	}
 	if e.name == events[0].name {
@@ -980,7 +986,7 @@ func (r *race) move(o *operator) {
 			cache = r.w // a cache never goes back
 		}
 		o.known = cache.clock
-		o.gather(cache)
+		o.gather(cache, r.w.now)
 	}
 	before := r.w.story
 	step := o.move(r.w, racePolicy, harmless)
