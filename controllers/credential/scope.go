@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -230,7 +231,8 @@ func (s *scope) observeTarget() rotation.Target {
 			t.Drift = true
 		}
 		t.Published = v.Number
-		t.Stale = !s.rewritten && (t.PublishedAt.IsZero() || s.template != nil && s.target.Hint.Template != s.template.Hash())
+		t.Stale = !s.rewritten && (t.PublishedAt.IsZero() || s.target.Version != strconv.FormatInt(v.Number, 10) ||
+			s.template != nil && s.target.Hint.Template != s.template.Hash())
 		return t
 	}
 	t.Drift = s.target.Data == nil

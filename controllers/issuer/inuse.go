@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -115,11 +116,17 @@ type LoginReconciler struct {
 	Client   client.Client
 	Live     client.Reader
 	Accounts *Accounts
+	// Now is the API server's time.
+	Now func() time.Time
 }
 
+// loginGrace is how long a deleted login Secret is kept in any case: one command may
+// delete it first, and the credentials that need it a moment later.
+const loginGrace = 10 * time.Second
+
 // Reconcile takes the in-use finalizer off a login Secret that is being deleted: in a
-// live namespace at once, because somebody replaces it by delete and create and would
-// wait for ever; in a terminating one when no version is left that needs it.
+// live namespace soon, because somebody replaces it by delete and create and would
+// wait for ever; where its users are deleted too, when no version needs it any more.
 func (r *LoginReconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	secret := secretMetadata()
 	if err := r.Client.Get(ctx, request.NamespacedName, secret); err != nil {
@@ -128,7 +135,7 @@ func (r *LoginReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	if secret.DeletionTimestamp == nil || !controllerutil.ContainsFinalizer(secret, journal.FinalizerInUse) {
 		return ctrl.Result{}, nil
 	}
-	needed, err := r.needed(ctx, secret.Namespace)
+	needed, err := r.needed(ctx, secret)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -147,16 +154,66 @@ func (r *LoginReconciler) Reconcile(ctx context.Context, request ctrl.Request) (
 	return ctrl.Result{}, nil
 }
 
-// needed reports whether a namespace is being deleted and still has versions.
-func (r *LoginReconciler) needed(ctx context.Context, name string) (bool, error) {
+// needed reports whether a deleted login Secret still has to serve: in a terminating
+// namespace while there are versions; in a live one while an issuer that names it is
+// being deleted as well, or all who live on that issuer are, and versions are left.
+// Somebody who deletes issuer, login and credentials with one command would otherwise
+// lose the login before the first version is revoked.
+func (r *LoginReconciler) needed(ctx context.Context, secret *metav1.PartialObjectMetadata) (bool, error) {
+	if terminating, err := r.terminating(ctx, secret.Namespace); err != nil || terminating {
+		if err != nil {
+			return false, err
+		}
+		left, err := versions(ctx, r.Live, secret.Namespace, nil)
+		return slices.ContainsFunc(left, held), err
+	}
+	if r.Now().Before(secret.DeletionTimestamp.Add(loginGrace)) {
+		return true, nil // the rest of the command may not have arrived yet
+	}
+	issuers := &v1alpha1.CredentialIssuerList{}
+	if err := r.Client.List(ctx, issuers, client.InNamespace(secret.Namespace)); err != nil {
+		return false, err
+	}
+	for i := range issuers.Items {
+		issuer := &issuers.Items[i]
+		if issuer.Spec.LoginSecret() != secret.Name {
+			continue
+		}
+		left, err := versions(ctx, r.Live, secret.Namespace, client.MatchingLabels{journal.LabelIssuerUID: string(issuer.UID)})
+		if err != nil {
+			return false, err
+		}
+		ending, err := r.ending(ctx, issuer)
+		if err != nil || ending && slices.ContainsFunc(left, held) {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// ending reports whether nobody will want a new version of an issuer.
+func (r *LoginReconciler) ending(ctx context.Context, issuer *v1alpha1.CredentialIssuer) (bool, error) {
+	if issuer.DeletionTimestamp != nil {
+		return true, nil
+	}
+	credentials := &v1alpha1.APIClientCredentialList{}
+	if err := r.Client.List(ctx, credentials, client.InNamespace(issuer.Namespace)); err != nil {
+		return false, err
+	}
+	for i := range credentials.Items {
+		if c := &credentials.Items[i]; c.Spec.IssuerRef.Name == issuer.Name && c.DeletionTimestamp == nil {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// terminating reports whether a namespace is being deleted.
+func (r *LoginReconciler) terminating(ctx context.Context, name string) (bool, error) {
 	namespace := &metav1.PartialObjectMetadata{}
 	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	if err := r.Live.Get(ctx, types.NamespacedName{Name: name}, namespace); err != nil {
 		return false, fmt.Errorf("read the namespace: %w", err)
 	}
-	if namespace.DeletionTimestamp == nil {
-		return false, nil
-	}
-	left, err := versions(ctx, r.Live, name, nil)
-	return slices.ContainsFunc(left, held), err
+	return namespace.DeletionTimestamp != nil, nil
 }

@@ -28,7 +28,7 @@ const countPause = time.Second
 // metadata of Secrets with our label.
 func Setup(mgr ctrl.Manager, accounts *Accounts, options Options) error {
 	options = options.withDefaults()
-	logins := &LoginReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Accounts: accounts}
+	logins := &LoginReconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Accounts: accounts, Now: options.Server.Now}
 	isLogin := builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool {
 		return o.GetLabels()[journal.LabelRole] == journal.RoleLogin
 	}))

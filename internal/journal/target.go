@@ -25,6 +25,8 @@ type Target struct {
 	Terminating     bool
 	// Credential is the namespace/name of the credential that it was written for.
 	Credential string
+	// Version is the number that people read on it.
+	Version string
 	// RetainedFrom names the credential that let the target go; empty otherwise.
 	RetainedFrom string
 	// Hint is what we wrote about its content.
@@ -66,6 +68,7 @@ func ReadTarget(object metav1.Object) Target {
 		CredentialUID:   types.UID(object.GetLabels()[LabelCredentialUID]),
 		Terminating:     object.GetDeletionTimestamp() != nil,
 		Credential:      object.GetAnnotations()[AnnotationCredential],
+		Version:         object.GetAnnotations()[AnnotationVersion],
 		RetainedFrom:    object.GetAnnotations()[AnnotationRetainedFrom],
 		Hint:            parseHint(object.GetAnnotations()[AnnotationRendered]),
 	}

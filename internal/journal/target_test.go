@@ -125,7 +125,7 @@ func TestATargetIsReadFromItsMetadata(t *testing.T) {
 			secret := publication().Onto(nil)
 			secret.UID, secret.ResourceVersion, secret.ManagedFields = "secret-uid", "42", c.fields
 			want := Target{
-				Exists: true, UID: "secret-uid", ResourceVersion: "42", CredentialUID: "uid", Credential: "payments/billing",
+				Exists: true, UID: "secret-uid", ResourceVersion: "42", CredentialUID: "uid", Credential: "payments/billing", Version: "7",
 				Hint:        Hint{Nonce: "00010203040506070809", Template: "template-hash", Data: render.KeyedHash([]byte("seal"), publication().Data)},
 				PublishedAt: c.at, OwnedKeys: c.keys, OwnsHint: c.hint,
 			}
