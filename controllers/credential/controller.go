@@ -121,8 +121,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil || s == nil {
 		return reconcile.Result{}, err
 	}
+	gathered := r.Clock.Now()
 	for range maxSteps {
 		now := r.Clock.Now()
+		if now.Sub(gathered) > rotation.FactTime {
+			break // a process that stood still must not act on what it saw before
+		}
 		step := rotation.Next(s.observe(), s.policy, s.capabilities, now)
 		switch step.Action {
 		case rotation.Wait:

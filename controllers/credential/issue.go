@@ -241,7 +241,7 @@ func (m *recollection) judge(number int64, verdict upstream.Verdict, err error, 
 		if m.refusal == "" {
 			m.refusedSince = now
 		}
-		m.accepted, m.refusal = false, verdict.Detail
+		m.accepted, m.refusal, m.refusedAt = false, verdict.Detail, now
 		m.setback = setback{notBefore: now.Add(rotation.Patience(now.Sub(m.refusedSince)))}
 	}
 }

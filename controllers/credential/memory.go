@@ -33,6 +33,7 @@ type recollection struct {
 	accepted     bool
 	refusal      string
 	refusedSince time.Time
+	refusedAt    time.Time
 	condemned    string
 	// doubt is what is still to be looked into; seenDoubt is the verdict's last word.
 	doubt     string

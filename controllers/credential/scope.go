@@ -104,14 +104,24 @@ func (s *scope) observe() rotation.Observed {
 		},
 		Fresh: s.fresh,
 	}
+	o.Target = s.observeTarget()
 	for i := range s.versions {
-		o.Versions = append(o.Versions, s.observeVersion(&s.versions[i]))
+		v := s.observeVersion(&s.versions[i])
+		if v.Number == o.Target.Published && v.Refused && s.heardEarly(&s.versions[i]) {
+			v.Refused, v.Doubt = false, "it was refused before somebody published it"
+		}
+		o.Versions = append(o.Versions, v)
 	}
 	for i := range s.retained {
 		o.Retained = append(o.Retained, s.observeVersion(&s.retained[i]))
 	}
-	o.Target = s.observeTarget()
 	return o
+}
+
+// heardEarly: the refusal that this process remembers is older than the publication,
+// which another process has made after an acceptance. It is a reason to ask again.
+func (s *scope) heardEarly(v *journal.Version) bool {
+	return !s.memory.version(v.UID).refusedAt.After(s.target.PublishedAt.Add(time.Second))
 }
 
 func (s *scope) observeCredential() rotation.Credential {

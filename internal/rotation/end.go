@@ -90,6 +90,17 @@ func (s *situation) keeps(v *Version) bool {
 	return !s.Credential.Exists || v.Replaces && s.published() == nil
 }
 
+// retainTerminating keeps the promise of Retain when the namespace goes: its
+// controller deletes version Secrets, often before we come to them, and says nothing
+// by that about what is to live upstream. An older version may have been retired
+// before, so it is revoked.
+func retainTerminating(s *situation) *Step {
+	if v := s.newest(); v != nil && v.Terminating && !v.Revoked && v.Held && s.keeps(v) {
+		return &Step{Action: Retain, Version: v.Number, Needs: FactTarget}
+	}
+	return nil
+}
+
 func retainCurrent(s *situation) *Step {
 	for i := range s.Versions {
 		if v := &s.Versions[i]; !v.Terminating && s.keeps(v) && v.Held {

@@ -46,6 +46,7 @@ var end = []rule{
 	refuseStrangeJournals,
 	waitForReturn,
 	retireAll,
+	retainTerminating,
 	finishRetirements,
 	retainCurrent,
 	letGo,
