@@ -98,13 +98,13 @@ func Start(ctx context.Context, o Options) (*World, error) {
 		return nil, err
 	}
 	w := &World{folder: folder, binary: o.Binary}
-	if err := w.start(ctx, o); err != nil {
+	if err := w.start(ctx); err != nil {
 		return nil, errors.Join(err, w.Stop())
 	}
 	return w, nil
 }
 
-func (w *World) start(ctx context.Context, o Options) error {
+func (w *World) start(ctx context.Context) error {
 	root, err := repository(ctx)
 	if err != nil {
 		return err

@@ -71,7 +71,7 @@ func TestDeletionRevokesEverything(t *testing.T) {
 				t.Errorf("%d version Secrets are left", len(left))
 			}
 			if strings.Contains(test.name, "namespace") {
-				x.awaitGone(2*soon, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: x.ns}})
+				x.awaitGone(3*soon, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: x.ns}})
 			}
 			if strings.Contains(test.name, "issuer") {
 				x.awaitGone(soon, x.issuer())
@@ -134,6 +134,70 @@ func TestARetainedSecretIsNotTakenByAnother(t *testing.T) {
 	if got := len(x.sim.Ledger().Issued()); got != 1 {
 		t.Errorf("%d credentials were issued", got)
 	}
+}
+
+// Under Retain a namespace ends without a word from the upstream, where the credential
+// lives on.
+func TestARetainedCredentialOutlivesItsNamespace(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, shared)
+	x.ready(nil, func(c *v1alpha1.APIClientCredential) { c.Spec.DeletionPolicy = v1alpha1.DeletionRetain })
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: x.ns}}
+	x.delete(ns)
+	x.awaitGone(3*soon, ns)
+	if live := x.sim.Ledger().Live(); len(live) != 1 {
+		t.Errorf("%d credentials live, want the retained one", len(live))
+	}
+}
+
+// Hazard 2.11: an issuer that is being deleted makes nothing new, and stays until it has
+// revoked what was made with it.
+func TestADeletedIssuerStaysUntilItIsNotNeeded(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, shared)
+	c := x.ready(x.policy("Unlimited", "3s"))
+	issuer := x.getIssuer()
+	x.delete(issuer)
+	x.awaitIssuer(soon, state{"False", v1alpha1.ReasonDeleting}, "Nothing is issued any more")
+	x.request(time.Now())
+	x.await(soon, v1alpha1.ConditionAttention, state{"True", v1alpha1.ReasonIssuerNotReady}, "being deleted")
+	x.await(soon, v1alpha1.ConditionReady, published)
+	x.throughout(7*time.Second, func() string { // longer than the issuer looks at itself
+		if x.getIssuer().DeletionTimestamp == nil || len(x.sim.Ledger().Issued()) > 1 {
+			return "something was issued"
+		}
+		return ""
+	})
+	x.delete(c)
+	x.awaitGone(soon, c)
+	x.awaitGone(soon, issuer)
+	if live := x.sim.Ledger().Live(); len(live) > 0 {
+		t.Errorf("%d credentials live on", len(live))
+	}
+}
+
+// Failure F33: of two credentials that name one Secret the first one has it, and the
+// second makes nothing.
+func TestTwoCredentialsCannotShareASecret(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, shared)
+	c := x.ready(nil)
+	before := x.target("billing-api")
+	second := x.create(x.credential(func(c *v1alpha1.APIClientCredential) { c.Name = "second" }))
+	x.eventually(soon, func() string {
+		return lacks(x.get("second").Status.Conditions, v1alpha1.ConditionReady, state{"False", v1alpha1.ReasonSecretNotOurs}, nil)
+	})
+	x.delete(second)
+	x.awaitGone(soon, second)
+	if diff := cmp.Diff(before, x.target("billing-api")); diff != "" {
+		t.Errorf("the Secret of the first credential changed (-before +after):\n%s", diff)
+	}
+	x.awaitIdle(1)
+	if got := len(x.sim.Ledger().Issued()); got != 1 {
+		t.Errorf("%d credentials were issued", got)
+	}
+	x.delete(c)
+	x.awaitGone(soon, c)
 }
 
 // Hazard C9 and "deleted while its upstream is down": the finalizer stays, the condition
@@ -200,7 +264,7 @@ func TestANamespaceWaitsForTheUpstream(t *testing.T) {
 	}
 	x.sim.Faults().Remove("")
 	x.awaitGone(75*time.Second, c)
-	x.awaitGone(soon, ns)
+	x.awaitGone(3*soon, ns)
 	if live := x.sim.Ledger().Live(); len(live) > 0 {
 		t.Errorf("%d credentials live on", len(live))
 	}

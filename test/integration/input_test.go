@@ -32,7 +32,8 @@ func TestBadInputIsNamedAndHealsByItself(t *testing.T) {
 			func(x *tenant) (*v1alpha1.CredentialIssuer, *v1alpha1.APIClientCredential) {
 				return nil, x.credential()
 			},
-			v1alpha1.ReasonIssuerNotFound, []string{`CredentialIssuer "apic" does not exist`},
+			v1alpha1.ReasonIssuerNotFound,
+			[]string{`CredentialIssuer "apic" does not exist`},
 			func(x *tenant) { x.create(x.issuer()) }, 15 * time.Second,
 		},
 		{
@@ -42,7 +43,8 @@ func TestBadInputIsNamedAndHealsByItself(t *testing.T) {
 					c.Spec.PolicyRef = &v1alpha1.PolicyReference{Name: "policy"}
 				})
 			},
-			v1alpha1.ReasonPolicyNotFound, []string{`RotationPolicy "policy" does not exist`},
+			v1alpha1.ReasonPolicyNotFound,
+			[]string{`RotationPolicy "policy" does not exist`},
 			func(x *tenant) { x.create(x.policy("90d", "10d")) }, 15 * time.Second,
 		},
 		{
@@ -53,7 +55,8 @@ func TestBadInputIsNamedAndHealsByItself(t *testing.T) {
 				}))
 				return x.issuer(), x.credential()
 			},
-			v1alpha1.ReasonPolicyNotAccepted, []string{`RotationPolicy "policy" is not accepted`, "0 0 31 2 *"},
+			v1alpha1.ReasonPolicyNotAccepted,
+			[]string{`RotationPolicy "policy" is not accepted`, "0 0 31 2 *"},
 			func(x *tenant) {
 				update(x, "policy", &v1alpha1.RotationPolicy{}, func(p *v1alpha1.RotationPolicy) { p.Spec.Windows = nil })
 			}, 15 * time.Second,
@@ -65,7 +68,8 @@ func TestBadInputIsNamedAndHealsByItself(t *testing.T) {
 					c.Spec.IBMAPIConnect.ConsumerOrg = "wholesale"
 				})
 			},
-			v1alpha1.ReasonUpstreamNotFound, []string{`consumer organisation "wholesale" does not exist`},
+			v1alpha1.ReasonUpstreamNotFound,
+			[]string{`consumer organisation "wholesale" does not exist`},
 			func(x *tenant) {
 				x.add(apiconnectsim.Path{Org: "acme", Catalog: "production", ConsumerOrg: "wholesale", App: "billing"})
 			}, 75 * time.Second,
@@ -75,7 +79,8 @@ func TestBadInputIsNamedAndHealsByItself(t *testing.T) {
 			func(x *tenant) (*v1alpha1.CredentialIssuer, *v1alpha1.APIClientCredential) {
 				return x.issuer(), x.credential(func(c *v1alpha1.APIClientCredential) { c.Spec.IBMAPIConnect.App = "invoicing" })
 			},
-			v1alpha1.ReasonUpstreamNotFound, []string{`app "invoicing" does not exist`, `"retail"`},
+			v1alpha1.ReasonUpstreamNotFound,
+			[]string{`app "invoicing" does not exist`, `"retail"`},
 			func(x *tenant) {
 				x.add(apiconnectsim.Path{Org: "acme", Catalog: "production", ConsumerOrg: "retail", App: "invoicing"})
 			}, 75 * time.Second,
@@ -88,7 +93,8 @@ func TestBadInputIsNamedAndHealsByItself(t *testing.T) {
 				}
 				return x.issuer(), x.credential()
 			},
-			v1alpha1.ReasonVerifying, []string{"403", "no subscription"},
+			v1alpha1.ReasonVerifying,
+			[]string{"403", "no subscription"},
 			func(x *tenant) {
 				if err := x.sim.Subscribe(billing, true); err != nil {
 					x.t.Fatal(err)
@@ -102,7 +108,8 @@ func TestBadInputIsNamedAndHealsByItself(t *testing.T) {
 					c.Spec.Secret.Template = &v1alpha1.SecretTemplate{Data: map[string]string{"url": "{{ env .clientID }}"}}
 				})
 			},
-			v1alpha1.ReasonInvalidTemplate, []string{"spec.secret.template", `"url"`, "there is no function env", "use b64enc"},
+			v1alpha1.ReasonInvalidTemplate,
+			[]string{"spec.secret.template", `"url"`, "there is no function env", "use b64enc"},
 			dropTemplate, 15 * time.Second,
 		},
 		{
@@ -112,7 +119,8 @@ func TestBadInputIsNamedAndHealsByItself(t *testing.T) {
 					c.Spec.Secret.Template = &v1alpha1.SecretTemplate{Data: map[string]string{"id": "{{ .clientId }}", "secret": "{{ .clientSecret }}"}}
 				})
 			},
-			v1alpha1.ReasonInvalidTemplate, []string{"spec.secret.template", `"id"`, "clientId"},
+			v1alpha1.ReasonInvalidTemplate,
+			[]string{"spec.secret.template", `"id"`, "clientId"},
 			dropTemplate, 15 * time.Second,
 		},
 		{
@@ -121,7 +129,8 @@ func TestBadInputIsNamedAndHealsByItself(t *testing.T) {
 				x.delete(x.login("apic-login", ""))
 				return x.issuer(), x.credential()
 			},
-			v1alpha1.ReasonIssuerNotReady, []string{"apic", v1alpha1.ReasonLoginSecretNotFound},
+			v1alpha1.ReasonIssuerNotReady,
+			[]string{"apic", v1alpha1.ReasonLoginSecretNotFound},
 			func(x *tenant) { x.create(x.login("apic-login", x.password)) }, 15 * time.Second,
 		},
 		{
@@ -130,7 +139,8 @@ func TestBadInputIsNamedAndHealsByItself(t *testing.T) {
 				update(x, "apic-login", &corev1.Secret{}, func(s *corev1.Secret) { delete(s.Data, "password") })
 				return x.issuer(), x.credential()
 			},
-			v1alpha1.ReasonIssuerNotReady, []string{"apic", v1alpha1.ReasonInvalidSettings},
+			v1alpha1.ReasonIssuerNotReady,
+			[]string{"apic", v1alpha1.ReasonInvalidSettings},
 			func(x *tenant) {
 				update(x, "apic-login", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["password"] = []byte(x.password) })
 			}, 15 * time.Second,
@@ -141,7 +151,8 @@ func TestBadInputIsNamedAndHealsByItself(t *testing.T) {
 				update(x, "apic-login", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["password"] = []byte(secret("wrong password")) })
 				return x.issuer(), x.credential()
 			},
-			v1alpha1.ReasonIssuerNotReady, []string{"apic", v1alpha1.ReasonLoginFailed},
+			v1alpha1.ReasonIssuerNotReady,
+			[]string{"apic", v1alpha1.ReasonLoginFailed},
 			func(x *tenant) {
 				update(x, "apic-login", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["password"] = []byte(x.password) })
 			}, 15 * time.Second,
@@ -152,7 +163,8 @@ func TestBadInputIsNamedAndHealsByItself(t *testing.T) {
 				x.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: x.ns, Name: "billing-api"}, StringData: map[string]string{"client_id": "theirs"}})
 				return x.issuer(), x.credential()
 			},
-			v1alpha1.ReasonSecretNotOurs, []string{"belongs to somebody else", "delete or rename it"},
+			v1alpha1.ReasonSecretNotOurs,
+			[]string{"belongs to somebody else", "delete or rename it"},
 			func(x *tenant) {
 				x.delete(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: x.ns, Name: "billing-api"}})
 			}, 75 * time.Second,

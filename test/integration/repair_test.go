@@ -40,6 +40,7 @@ func TestADamagedSecretIsPutBack(t *testing.T) {
 			s.Annotations[journal.AnnotationRendered] = strings.Repeat("0", 20) + ".0.0"
 		}, nil},
 		{"our hint is removed", func(s *corev1.Secret) { delete(s.Annotations, journal.AnnotationRendered) }, nil},
+		{"the name of the version is forged", func(s *corev1.Secret) { s.Annotations[journal.AnnotationVersion] = "7" }, nil},
 		{"our labels are removed", func(s *corev1.Secret) { s.Labels = nil }, nil},
 		{"the credential is forged", func(s *corev1.Secret) { s.Annotations[journal.AnnotationCredential] = "elsewhere/other" }, nil},
 		{"managedFields are wiped", func(s *corev1.Secret) { s.ManagedFields = []metav1.ManagedFieldsEntry{{}} }, nil},

@@ -57,6 +57,25 @@ func TestRotationByPolicyFailsNoCall(t *testing.T) {
 	x.await(soon, v1alpha1.ConditionRotating, state{})
 }
 
+// A workload that notices nothing proves something only if it could notice: here the
+// upstream kills the predecessor as soon as it sees the successor.
+func TestAWorkloadNoticesARotationWithoutOverlap(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, shared)
+	x.ready(x.policy("Unlimited", "5s"))
+	late := x.call(2 * time.Second)
+	if err := x.sim.Adjust(func(b *apiconnectsim.Behaviour) { b.RevokePredecessor = true }); err != nil {
+		t.Fatal(err)
+	}
+	x.request(time.Now())
+	x.awaitVersion(soon, 2)
+	x.awaitIdle(1)
+	x.throughout(3*time.Second, func() string { return "" })
+	if calls, refused := late.stop(); len(refused) == 0 {
+		t.Errorf("none of %d calls failed: the judge is blind", calls)
+	}
+}
+
 // publications are when the API server was asked to write the Secret: each was
 // published later than that.
 func (x *tenant) publications(since operatortest.Mark) []time.Time {
