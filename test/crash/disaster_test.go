@@ -19,6 +19,7 @@ import (
 
 // What is worse than the death of an operator.
 func TestADisasterChangesNoOutcome(t *testing.T) {
+	t.Parallel()
 	for _, disaster := range []struct {
 		name   string
 		always bool
