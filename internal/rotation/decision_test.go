@@ -222,3 +222,22 @@ func TestFactsAreHadTogetherOrNotAtAll(t *testing.T) {
 		t.Error("Has does not mean all of them")
 	}
 }
+
+func TestAnsweredNamesTheVersion(t *testing.T) {
+	f := working()
+	overlapping(f)
+	for what, c := range map[string]struct {
+		request time.Time
+		want    int64
+	}{
+		"no request":                           {time.Time{}, 0},
+		"a request that both versions outlive": {ago(20 * days), 1},
+		"a request between the versions":       {ago(5 * days), 2},
+		"a request that nothing answers":       {ago(3*days - 1), 0},
+	} {
+		f.Credential.RotateRequestedAt = c.request
+		if got := f.Answered(); got != c.want {
+			t.Errorf("%s is answered by version %d, want %d", what, got, c.want)
+		}
+	}
+}

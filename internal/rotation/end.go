@@ -92,11 +92,15 @@ func (s *situation) keeps(v *Version) bool {
 
 // retainTerminating keeps the promise of Retain when the namespace goes: its
 // controller deletes version Secrets, often before we come to them, and says nothing
-// by that about what is to live upstream. An older version may have been retired
-// before, so it is revoked.
+// by that about what is to live upstream. An older version that the target does not
+// hold may have been retired before, so it is revoked.
 func retainTerminating(s *situation) *Step {
-	if v := s.newest(); v != nil && v.Terminating && !v.Revoked && v.Held && s.keeps(v) {
-		return &Step{Action: Retain, Version: v.Number, Needs: FactTarget}
+	for i := range s.Versions {
+		v := &s.Versions[i]
+		needed := v == s.newest() || v.Number == s.Target.Published
+		if needed && v.Terminating && !v.Revoked && v.Held && s.keeps(v) {
+			return &Step{Action: Retain, Version: v.Number, Needs: FactTarget}
+		}
 	}
 	return nil
 }

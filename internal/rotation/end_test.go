@@ -85,6 +85,25 @@ func endDecisions() []decision {
 		{"a version that was let go is not taken back when the target is let go after it", both(retained, func(f *facts) {
 			f.Versions[0].Held, f.Versions[0].OncePublished, f.Target.Ours, f.Target.Published = false, false, false, 0
 		}), Step{Action: RemoveFinalizer}},
+		{"a version that goes with its namespace is let go before it is revoked", both(retained, terminating), Step{Action: Retain, Version: 1, Needs: FactTarget}},
+		{"what was let go of a namespace that goes is not revoked after all", both(retained, terminating, func(f *facts) {
+			f.Versions[0].Held = false
+		}), Step{Action: RetainTarget}},
+		{"so is the published one while its successor is under way", both(renewing(nil), retained, terminating, func(f *facts) {
+			f.Versions[1].Terminating = true
+		}), Step{Action: Retain, Version: 1, Needs: FactTarget}},
+		{"a predecessor that was deleted may have been retired and is revoked", both(overlapping, retained, terminating, func(f *facts) {
+			f.Versions[1].Held = false
+		}), Step{Action: Revoke, Version: 1, Needs: FactGuard}},
+		{
+			"a version that is revoked already is not kept", both(retained, terminating, func(f *facts) { f.Versions[0].Revoked = true }),
+			Step{Action: Release, Version: 1},
+		},
+		{
+			"a version that failed is not kept", both(retained, terminating, func(f *facts) { f.Versions[0].Failed = true }),
+			Step{Action: Revoke, Version: 1, Needs: FactGuard},
+		},
+		{"without Retain a version that goes with its namespace is revoked", both(deleted, terminating), Step{Action: Revoke, Version: 1, Needs: FactGuard}},
 		{"a retained target is labelled and stays", both(retained, empty), Step{Action: RetainTarget}},
 
 		{"a journal of another cluster is not ended", both(deleted, func(f *facts) { f.Versions[0].Problem = noAccount }), Step{Action: Wait, Problem: noAccount}},

@@ -12,8 +12,8 @@ func finishRetirements(s *situation) *Step {
 		if v.Failed && !v.Terminating {
 			return &Step{Action: Retire, Version: v.Number, Cause: "never accepted"}
 		}
-		if !v.Terminating {
-			continue
+		if !v.Terminating || !v.Held {
+			continue // not deleted, or let go in this pass and nothing of ours any more
 		}
 		tombstone := !s.ending() && s.evidence(v)
 		switch {
