@@ -30,6 +30,10 @@ test: controlplane ## Run all tests with the race detector, on a real API server
 	@go test -race -exec true $(PACKAGES) >/dev/null
 	go test -race -p 1 -timeout 30m $(TESTFLAGS) $(PACKAGES)
 
+.PHONY: test-crash
+test-crash: controlplane ## Kill the operator at every boundary of an effect (minutes; `make test` has the worst ones)
+	go test -race -tags crashall -timeout 30m -v ./test/crash
+
 .PHONY: verify
 verify: controlplane ## Check generated files, formatting, linters, import directions, modules, manifests and the binary
 	hack/verify.sh

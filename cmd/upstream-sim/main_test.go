@@ -12,9 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/claviger-dev/claviger/internal/apiconnectsim"
 	"github.com/claviger-dev/claviger/internal/simkit"
-	"github.com/google/go-cmp/cmp"
 )
 
 func TestItServesUntilItIsStopped(t *testing.T) {

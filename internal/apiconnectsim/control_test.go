@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/claviger-dev/claviger/internal/simkit"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/claviger-dev/claviger/internal/simkit"
 )
 
 func newRemote(t *testing.T) (*stand, simkit.Remote, context.Context) {

@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/claviger-dev/claviger/internal/simkit"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/claviger-dev/claviger/internal/simkit"
 )
 
 const (
@@ -120,10 +121,16 @@ func TestNamesAreUniquePerAppAndClientIDsPerCatalog(t *testing.T) {
 		"the same name, another id":  {credentials, map[string]string{"name": "one"}, nil, 409, nameTaken("one", one)},
 		"another name, the same id":  {credentials, map[string]string{"name": "two", "client_id": ownID}, nil, 409, idTaken},
 		"the same id in another app": {elsewhere, map[string]string{"name": "one", "client_id": ownID}, nil, 409, idTaken},
-		"the client id is reported first": {credentials, map[string]string{"name": "one", "client_id": ownID},
-			func(b *Behaviour) { b.ClientIDConflictFirst = true }, 409, idTaken},
-		"a conflict that is a bad request": {credentials, map[string]string{"name": "one"},
-			func(b *Behaviour) { b.ConflictStatus = 400 }, 400, nameTaken("one", one)},
+		"the client id is reported first": {
+			credentials,
+			map[string]string{"name": "one", "client_id": ownID},
+			func(b *Behaviour) { b.ClientIDConflictFirst = true }, 409, idTaken,
+		},
+		"a conflict that is a bad request": {
+			credentials,
+			map[string]string{"name": "one"},
+			func(b *Behaviour) { b.ConflictStatus = 400 }, 400, nameTaken("one", one),
+		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

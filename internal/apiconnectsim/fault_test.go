@@ -6,8 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/claviger-dev/claviger/internal/simkit"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/claviger-dev/claviger/internal/simkit"
 )
 
 var ownRequest = map[string]string{"name": "one", "title": "one", "client_id": ownID, "client_secret": ownSecret}
@@ -66,16 +67,36 @@ func TestFaultsOfThePlatform(t *testing.T) {
 		header map[string]string
 		issued int
 	}{
-		"a proxy's page": {simkit.Fault{Operation: "credential.create", Action: simkit.HTML}, 502,
-			map[string]string{"Content-Type": "text/html"}, 0},
-		"a proxy's page after the commit": {simkit.Fault{Operation: "credential.create", Action: simkit.HTML, Status: 504, Point: simkit.AfterCommit}, 504,
-			map[string]string{"Content-Type": "text/html"}, 1},
-		"throttling": {simkit.Fault{Operation: "credential.create", Action: simkit.ThrottleCall, RetryAfter: simkit.Duration(7 * time.Second)}, 429,
-			map[string]string{"Retry-After": "7", "Content-Type": "application/json"}, 0},
-		"throttling with a date": {simkit.Fault{Operation: "*", Action: simkit.ThrottleCall, RetryAfter: simkit.Duration(7 * time.Second), RetryAfterForm: simkit.RetryAfterDate}, 429,
-			map[string]string{"Retry-After": "Sun, 01 Mar 2026 12:00:07 GMT"}, 0},
-		"a refusal in the platform's own form": {simkit.Fault{Operation: "credential.create", Action: simkit.Refuse, Status: 503, Message: "later"}, 503,
-			map[string]string{"Content-Type": "application/json"}, 0},
+		"a proxy's page": {
+			simkit.Fault{Operation: "credential.create", Action: simkit.HTML},
+			502,
+			map[string]string{"Content-Type": "text/html"},
+			0,
+		},
+		"a proxy's page after the commit": {
+			simkit.Fault{Operation: "credential.create", Action: simkit.HTML, Status: 504, Point: simkit.AfterCommit},
+			504,
+			map[string]string{"Content-Type": "text/html"},
+			1,
+		},
+		"throttling": {
+			simkit.Fault{Operation: "credential.create", Action: simkit.ThrottleCall, RetryAfter: simkit.Duration(7 * time.Second)},
+			429,
+			map[string]string{"Retry-After": "7", "Content-Type": "application/json"},
+			0,
+		},
+		"throttling with a date": {
+			simkit.Fault{Operation: "*", Action: simkit.ThrottleCall, RetryAfter: simkit.Duration(7 * time.Second), RetryAfterForm: simkit.RetryAfterDate},
+			429,
+			map[string]string{"Retry-After": "Sun, 01 Mar 2026 12:00:07 GMT"},
+			0,
+		},
+		"a refusal in the platform's own form": {
+			simkit.Fault{Operation: "credential.create", Action: simkit.Refuse, Status: 503, Message: "later"},
+			503,
+			map[string]string{"Content-Type": "application/json"},
+			0,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStand(t)

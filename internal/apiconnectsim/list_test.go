@@ -188,7 +188,8 @@ func TestFieldsAndExpansion(t *testing.T) {
 		"an owner that was not expanded is missing": {consumerOrgs + "?fields=name,owner", []string{"name"}},
 		"a blank makes another name":                {consumerOrgs + "?expand=owner&fields=" + url.QueryEscape("name, owner"), []string{"name"}},
 		"add() keeps the rest": {consumerOrgs + "?expand=owner&fields=" + url.QueryEscape("add(owner)"), []string{
-			"api_version", "catalog_url", "created_at", "id", "name", "org_url", "owner", "owner_url", "state", "title", "type", "updated_at", "url"}},
+			"api_version", "catalog_url", "created_at", "id", "name", "org_url", "owner", "owner_url", "state", "title", "type", "updated_at", "url",
+		}},
 		"of apps": {"/api/consumer-orgs/acme/production/retail/apps?fields=name,app_credential_urls", []string{"app_credential_urls", "name"}},
 	}
 	for name, tc := range cases {

@@ -5,8 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/claviger-dev/claviger/internal/simkit"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/claviger-dev/claviger/internal/simkit"
 )
 
 func TestWhoGetsAToken(t *testing.T) {

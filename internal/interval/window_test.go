@@ -305,9 +305,17 @@ func TestWindowsAreEqualIfTheyWereWrittenAlike(t *testing.T) {
 // FuzzParseWindow checks that whatever is accepted gives answers that fit together.
 func FuzzParseWindow(f *testing.F) {
 	for _, seed := range [][3]string{
-		{"0 2 * * SAT", "4h", "Europe/Berlin"}, {"30 2 * * *", "1m", "America/Sao_Paulo"}, {"* * * * *", "168h", "Pacific/Apia"},
-		{"0 0 29 2 *", "1h", "UTC"}, {"0 0 30 2 *", "1h", ""}, {"@every 1h", "1h", ""}, {"TZ=", "1h", ""}, {"CRON_TZ=x 0 2 * * *", "1h", "Local"},
-		{"0 0 2 * * SAT", "1h", "UTC"}, {"*/7 1-5/2 ? JAN,3 MON-FRI", "90m", "Asia/Kathmandu"}, {"0 2 * * 7", "1e9h", "/etc/passwd"},
+		{"0 2 * * SAT", "4h", "Europe/Berlin"},
+		{"30 2 * * *", "1m", "America/Sao_Paulo"},
+		{"* * * * *", "168h", "Pacific/Apia"},
+		{"0 0 29 2 *", "1h", "UTC"},
+		{"0 0 30 2 *", "1h", ""},
+		{"@every 1h", "1h", ""},
+		{"TZ=", "1h", ""},
+		{"CRON_TZ=x 0 2 * * *", "1h", "Local"},
+		{"0 0 2 * * SAT", "1h", "UTC"},
+		{"*/7 1-5/2 ? JAN,3 MON-FRI", "90m", "Asia/Kathmandu"},
+		{"0 2 * * 7", "1e9h", "/etc/passwd"},
 	} {
 		f.Add(seed[0], seed[1], seed[2], int64(1774746000))
 	}

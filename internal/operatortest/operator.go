@@ -215,3 +215,14 @@ func freePorts(n int) ([]string, error) {
 	}
 	return addresses, nil
 }
+
+// Subcommand runs the binary as a person at a terminal does, with an administrator's
+// kubeconfig, and returns what it printed.
+func (w *World) Subcommand(ctx context.Context, name string, args ...string) (string, error) {
+	command := exec.CommandContext(ctx, w.binary, append([]string{name, "--kubeconfig=" + w.Plane.Kubeconfig()}, args...)...)
+	out, err := command.CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("claviger %s: %w: %s", name, err, out)
+	}
+	return string(out), nil
+}

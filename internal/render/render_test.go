@@ -201,26 +201,31 @@ func TestRenderFailsLoudlyAndWithoutValues(t *testing.T) {
 		hint     string
 	}{
 		"a field is missing": {
-			"{{ .clientID }}{{ .clientSecret }}", material.Material{ClientID: canary},
+			"{{ .clientID }}{{ .clientSecret }}",
+			material.Material{ClientID: canary},
 			`key "a-key": this credential has no .clientSecret: it has .clientID`,
 		},
 		"all fields are missing": {
 			"{{ .clientID }}", material.Material{}, "no .clientID: it has nothing",
 		},
 		"a secret that is not text": {
-			"{{ .clientSecret | json }}", material.Material{ClientID: "id", ClientSecret: material.New(canary + "\xff")},
+			"{{ .clientSecret | json }}",
+			material.Material{ClientID: "id", ClientSecret: material.New(canary + "\xff")},
 			"json: the value is not UTF-8 text: use b64enc",
 		},
 		"a secret that no shell can hold": {
-			"{{ .clientSecret | shellquote }}", material.Material{ClientID: "id", ClientSecret: material.New(canary + "\x00")},
+			"{{ .clientSecret | shellquote }}",
+			material.Material{ClientID: "id", ClientSecret: material.New(canary + "\x00")},
 			"shellquote: the value holds a zero byte",
 		},
 		"a value too large for a function": {
-			"{{ .clientSecret | b64enc }}", material.Material{ClientID: "id", ClientSecret: material.New(large)},
+			"{{ .clientSecret | b64enc }}",
+			material.Material{ClientID: "id", ClientSecret: material.New(large)},
 			"b64enc: a value of more than 262144 bytes",
 		},
 		"a result too large for a Secret": {
-			strings.Repeat("{{ .clientSecret }}", 4), material.Material{ClientID: "id", ClientSecret: material.New(large)},
+			strings.Repeat("{{ .clientSecret }}", 4),
+			material.Material{ClientID: "id", ClientSecret: material.New(large)},
 			"more than 1048576 bytes are rendered",
 		},
 	} {

@@ -31,10 +31,10 @@ func TestADisasterChangesNoOutcome(t *testing.T) {
 		{"the status is lost and old requests are still there (hazard C5)", false, statusLost},
 		{"the API server goes away in the middle of rotations", false, apiServerAway},
 	} {
+		if !disaster.always && !everything {
+			continue
+		}
 		t.Run(disaster.name, func(t *testing.T) {
-			if !disaster.always && !*everything {
-				t.Skip("takes minutes; -crash.all runs it")
-			}
 			t.Parallel()
 			disaster.strike(newStage(t, newWorld(t)))
 		})

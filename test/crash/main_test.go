@@ -23,10 +23,6 @@ import (
 	"github.com/claviger-dev/claviger/internal/operatortest"
 )
 
-// everything adds to the boundaries at which most is at stake all the others.
-var everything = flag.Bool("crash.all", os.Getenv("CLAVIGER_CRASH_ALL") != "",
-	"crash at every boundary and not only at those at which most is at stake (also CLAVIGER_CRASH_ALL=1)")
-
 // atOnce is how many control planes run at a time. They wait most of their time, so the
 // number of cores says little.
 const atOnce = "3"

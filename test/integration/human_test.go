@@ -145,18 +145,9 @@ func TestRenamingUpstreamStopsNothing(t *testing.T) {
 func TestForeignCredentialsAreNeverTouched(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, shared)
-	foreign, err := x.sim.Seed(apiconnectsim.Seed{Orgs: []apiconnectsim.SeedOrg{{
-		Name: billing.Org, Catalogs: []apiconnectsim.SeedCatalog{{
-			Name: billing.Catalog, ConsumerOrgs: []apiconnectsim.SeedConsumerOrg{{
-				Name: billing.ConsumerOrg, Apps: []apiconnectsim.SeedApp{{
-					Name: billing.App,
-					Credentials: []apiconnectsim.SeedCredential{
-						{Name: "by-hand"}, {Name: "cl-aaaaaaaaaaaaa-bbbbbbbb"}, {Name: "cl-aaaaaaaaaaaaa-bbbbbbbb_new"},
-					},
-				}},
-			}},
-		}},
-	}}})
+	foreign, err := x.sim.Seed(seedOf(apiconnectsim.SeedApp{Name: billing.App, Credentials: []apiconnectsim.SeedCredential{
+		{Name: "by-hand"}, {Name: "cl-aaaaaaaaaaaaa-bbbbbbbb"}, {Name: "cl-aaaaaaaaaaaaa-bbbbbbbb_new"},
+	}}))
 	if err != nil {
 		t.Fatal(err)
 	}

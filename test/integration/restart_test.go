@@ -3,10 +3,12 @@ package integration
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
@@ -38,6 +40,7 @@ func TestInterruptions(t *testing.T) {
 	t.Run("an operator that is told to stop finishes the call under way", i.stopInACall)
 	t.Run("an API server that goes away for a while costs nothing", i.upgrade)
 	t.Run("an operator that only observes writes nothing upstream", i.observe)
+	t.Run("what was released can be deleted without the operator", i.release)
 	t.Run("without the guard of the journal nothing is issued or revoked", i.unguard)
 }
 
@@ -289,6 +292,47 @@ func (i *interruptions) observe(t *testing.T) {
 	x.delete(c)
 	x.awaitGone(75*time.Second, c)
 	i.stop(t)
+}
+
+// release: hazard 3.7. Before an uninstallation nothing may hang on finalizers that
+// nobody serves any more, and what stays valid upstream is named.
+func (i *interruptions) release(t *testing.T) {
+	i.run(t)
+	x := newTenant(t, i.world)
+	c := x.ready(nil)
+	x.awaitIdle(1)
+	i.stop(t)
+
+	alive := x.sim.Ledger().Live()[0].Attrs["name"]
+	for _, dryRun := range []bool{true, false} {
+		args := []string{"--namespace=" + x.ns}
+		if dryRun {
+			args = append(args, "--dry-run")
+		}
+		out, err := i.world.Subcommand(i.ctx, "release", args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out, alive) || !strings.Contains(out, "1 versions stay valid upstream") {
+			t.Errorf("it does not say what stays valid upstream (dry run: %t):\n%s", dryRun, out)
+		}
+		if err := leaks("what release prints", out); err != nil {
+			t.Error(err)
+		}
+		if held := len(x.versions()[0].Finalizers) > 0; held != dryRun {
+			t.Errorf("dry run: %t, and the version Secret is held: %t", dryRun, held)
+		}
+	}
+	if s := x.target("billing-api"); s == nil || !x.sim.Accepts(string(s.Data["client_id"]), string(s.Data["client_secret"])) {
+		t.Error("the workload's Secret does not work any more")
+	}
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: x.ns}}
+	x.delete(ns)
+	x.awaitGone(3*soon, c)
+	x.awaitGone(3*soon, ns)
+	if got := len(x.sim.Ledger().Live()); got != 1 {
+		t.Errorf("%d credentials live, want the one that was released", got)
+	}
 }
 
 // unguard: hazard H7. Who can forge a version can have somebody else's object revoked.
