@@ -1,0 +1,53 @@
+//go:build crashall
+
+package crash
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+)
+
+// everything: the operator dies at every boundary, and every disaster happens. It takes
+// minutes; `make test-crash` builds it in.
+const everything = true
+
+// Nor does one that dies while a version is given up.
+func TestADeathWhileAVersionIsGivenUpChangesNoOutcome(t *testing.T) {
+	t.Parallel()
+	world := newWorld(t)
+	s := newStage(t, world)
+	d := &director{stage: s}
+	steady := s.namespace("steady", "4s", time.Minute)
+	s.steady(steady, "steady", 2*time.Second, 4*time.Second)
+	ns := s.namespace("refused", "4s", 11*time.Second)
+	var refused []*actor
+	for i := range 4 {
+		refused = append(refused, s.refused(ns, fmt.Sprintf("refused-%d", i)))
+	}
+	for _, boundary := range patient {
+		d.crashAt(boundary)
+	}
+	if diff := gocmp.Diff(patient, d.hits); diff != "" {
+		t.Errorf("boundaries at which an operator died (-want +got):\n%s", diff)
+	}
+
+	s.operator()
+	// Half of the users give up, and half get what was missing.
+	s.rest()
+	for i, a := range refused {
+		if i%2 == 0 {
+			a.removeCredential()
+			if n := a.live(); n > 0 {
+				t.Errorf("%s is gone and %d of its versions live upstream", a.name, n)
+			}
+			continue
+		}
+		if err := s.sim.Subscribe(a.app, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.end()
+}
