@@ -22,7 +22,7 @@ func newRemote(t *testing.T) (*stand, simkit.Remote, context.Context) {
 }
 
 // must calls the control API with a document as somebody would type it.
-func must(t *testing.T, ctx context.Context, remote simkit.Remote, method, path, body string, out any) {
+func must(ctx context.Context, t *testing.T, remote simkit.Remote, method, path, body string, out any) {
 	t.Helper()
 	var in any
 	if body != "" {
@@ -36,7 +36,7 @@ func must(t *testing.T, ctx context.Context, remote simkit.Remote, method, path,
 func TestTheControlAPIBuildsAWorld(t *testing.T) {
 	s, remote, ctx := newRemote(t)
 	var seeded Seed
-	must(t, ctx, remote, http.MethodPost, "/seed", `{
+	must(ctx, t, remote, http.MethodPost, "/seed", `{
 		"toolkits": [{"clientId": "tk2", "clientSecret": "s2"}],
 		"logins": [{"username": "u", "password": "p", "realm": "provider/r2", "rights": ["app:view:all"]}],
 		"apiKeys": [{"username": "u", "realm": "provider/r2", "multipleUses": true}],
@@ -56,7 +56,7 @@ func TestTheControlAPIBuildsAWorld(t *testing.T) {
 	if status := s.through("c1", "s1"); status != 403 {
 		t.Errorf("an app without a subscription: %d", status)
 	}
-	must(t, ctx, remote, http.MethodPost, "/human/subscribe",
+	must(ctx, t, remote, http.MethodPost, "/human/subscribe",
 		`{"path": {"org": "acme", "catalog": "sandbox", "consumerOrg": "lab", "app": "probe"}, "subscribed": true}`, nil)
 	if status := s.through("c1", "s1"); status != 200 {
 		t.Errorf("with a subscription: %d", status)
@@ -65,7 +65,7 @@ func TestTheControlAPIBuildsAWorld(t *testing.T) {
 		t.Errorf("the seeded key: %d %s", answer.status, answer.text)
 	}
 	var behaviour Behaviour
-	must(t, ctx, remote, http.MethodGet, "/behaviour", "", &behaviour)
+	must(ctx, t, remote, http.MethodGet, "/behaviour", "", &behaviour)
 	if behaviour.CreateStatus != 200 || behaviour.Propagation != Between(time.Second, 2*time.Second) || behaviour.DefaultPage != 50 {
 		t.Errorf("%+v", behaviour)
 	}
@@ -74,8 +74,8 @@ func TestTheControlAPIBuildsAWorld(t *testing.T) {
 func TestBehaviourIsLaidOverTheOldOne(t *testing.T) {
 	s, remote, ctx := newRemote(t)
 	before := s.behaves()
-	must(t, ctx, remote, http.MethodPatch, "/behaviour", `{"shortLists": 1, "hostAliases": ["a.invalid"], "tokenLife": "5m"}`, nil)
-	must(t, ctx, remote, http.MethodPatch, "/behaviour", `{"shortLists": 2, "hostAliases": ["b.invalid", "c.invalid"]}`, nil)
+	must(ctx, t, remote, http.MethodPatch, "/behaviour", `{"shortLists": 1, "hostAliases": ["a.invalid"], "tokenLife": "5m"}`, nil)
+	must(ctx, t, remote, http.MethodPatch, "/behaviour", `{"shortLists": 2, "hostAliases": ["b.invalid", "c.invalid"]}`, nil)
 	got := s.behaves()
 	if *got.ShortLists != 2 || time.Duration(got.TokenLife) != 5*time.Minute || got.DeleteStatus != 200 {
 		t.Errorf("%+v", got)
@@ -83,7 +83,7 @@ func TestBehaviourIsLaidOverTheOldOne(t *testing.T) {
 	if diff := cmp.Diff(Usual(), before); diff != "" {
 		t.Errorf("the old behaviour changed under its readers: %s", diff)
 	}
-	must(t, ctx, remote, http.MethodPatch, "/behaviour", `{"shortLists": null}`, nil)
+	must(ctx, t, remote, http.MethodPatch, "/behaviour", `{"shortLists": null}`, nil)
 	if s.behaves().ShortLists != nil {
 		t.Error("lists still lie")
 	}
@@ -117,30 +117,30 @@ func TestWhatPeopleDoThroughTheControlAPI(t *testing.T) {
 	c := s.seeded(billing, SeedCredential{Name: "one"})
 	s.seeded(billing, SeedCredential{Name: "two"})
 	const path = `"path": {"org": "acme", "catalog": "production", "consumerOrg": "retail", "app": "billing"`
-	must(t, ctx, remote, http.MethodPost, "/human/rename", `{`+path+`, "credential": "one"}, "name": "uno"}`, nil)
+	must(ctx, t, remote, http.MethodPost, "/human/rename", `{`+path+`, "credential": "one"}, "name": "uno"}`, nil)
 	var material Material
-	must(t, ctx, remote, http.MethodPost, "/human/reset-secret", `{`+path+`, "credential": "uno"}}`, &material)
+	must(ctx, t, remote, http.MethodPost, "/human/reset-secret", `{`+path+`, "credential": "uno"}}`, &material)
 	if material.ClientID != c.ClientID || !s.Accepts(material.ClientID, material.ClientSecret) {
 		t.Errorf("%+v", material)
 	}
 	var revoked struct{ Revoked int }
-	must(t, ctx, remote, http.MethodPost, "/human/revoke-predecessors", `{`+path+`}}`, &revoked)
+	must(ctx, t, remote, http.MethodPost, "/human/revoke-predecessors", `{`+path+`}}`, &revoked)
 	if revoked.Revoked != 1 {
 		t.Errorf("%d predecessors", revoked.Revoked)
 	}
-	must(t, ctx, remote, http.MethodPost, "/human/delete", `{`+path+`, "credential": "two"}}`, nil)
+	must(ctx, t, remote, http.MethodPost, "/human/delete", `{`+path+`, "credential": "two"}}`, nil)
 	var key struct{ APIKey string }
-	must(t, ctx, remote, http.MethodPost, "/human/api-key", `{"username": "svc-viewer", "realm": "`+realm+`"}`, &key)
+	must(ctx, t, remote, http.MethodPost, "/human/api-key", `{"username": "svc-viewer", "realm": "`+realm+`"}`, &key)
 	if answer := s.ask(map[string]string{"grant_type": "api_key", "api_key": key.APIKey}); answer.status != 200 {
 		t.Errorf("the key: %d", answer.status)
 	}
-	must(t, ctx, remote, http.MethodPost, "/human/expire-tokens", "", nil)
+	must(ctx, t, remote, http.MethodPost, "/human/expire-tokens", "", nil)
 	s.want(401, http.MethodGet, "/api/orgs", nil)
 	if err := remote.Call(ctx, http.MethodPost, "/human/delete", json.RawMessage(`{`+path+`, "credential": "two"}}`), nil); err == nil || !strings.Contains(err.Error(), "was not found") {
 		t.Errorf("a second deletion: %v", err)
 	}
 	var stats Stats
-	must(t, ctx, remote, http.MethodGet, "/stats", "", &stats)
+	must(ctx, t, remote, http.MethodGet, "/stats", "", &stats)
 	if stats.Issued != 2 || stats.Live != 0 || stats.Revoked != 2 || stats.LoginsGranted != 2 || stats.Operations["token.api_key"] != 1 {
 		t.Errorf("%+v", stats)
 	}
@@ -158,7 +158,7 @@ func TestNothingSecretLeavesByTheControlAPI(t *testing.T) {
 	s.want(500, http.MethodPatch, credentials+"/one", map[string]string{"client_secret": canary})
 	for _, path := range []string{"/ledger", "/ledger/entries", "/events?wait=0s", "/stats", "/calls", "/faults", "/held", "/behaviour"} {
 		var text json.RawMessage
-		must(t, ctx, remote, http.MethodGet, path, "", &text)
+		must(ctx, t, remote, http.MethodGet, path, "", &text)
 		if strings.Contains(string(text), canary) || strings.Contains(string(text), s.token) || strings.Contains(string(text), "rotator-password") {
 			t.Errorf("%s shows a secret", path)
 		}

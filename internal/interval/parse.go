@@ -141,7 +141,7 @@ func unitOf(digits, letters string) (unit, error) {
 			return unit(u), nil
 		}
 	}
-	meant := ""
+	var meant string
 	switch lower := strings.ToLower(letters); {
 	case lower == "m":
 		return 0, fmt.Errorf(`has the unit %q: write "%smo" for months or "%smin" for minutes`, letters, digits, digits)

@@ -415,7 +415,7 @@ func TestOnlyTheAuthoritysOwnClientsConnect(t *testing.T) {
 		_ = answer.Body.Close()
 		t.Error("a client that trusts another CA was served")
 	}
-	if !strings.Contains(string(th.listener.URL()), "https://127.0.0.1:") {
+	if !strings.Contains(th.listener.URL(), "https://127.0.0.1:") {
 		t.Errorf("URL %s", th.listener.URL())
 	}
 }

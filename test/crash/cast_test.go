@@ -264,8 +264,8 @@ func (s *stage) retained(ns, name string) *actor {
 	a := s.actor(ns, name)
 	a.issues, a.keeps = 1, true
 	s.call(ns, a.secret)
-	make := func() bool { return a.create(v1alpha1.DeletionRetain, "apic") && a.published() }
-	a.play(make, func() bool {
+	begin := func() bool { return a.create(v1alpha1.DeletionRetain, "apic") && a.published() }
+	a.play(begin, func() bool {
 		a.pause(time.Second, 3*time.Second)
 		if rand.IntN(2) == 0 && !a.rotate() {
 			return false
@@ -277,7 +277,7 @@ func (s *stage) retained(ns, name string) *actor {
 		if apierrors.IsNotFound(err) || err == nil && !a.sim.Accepts(p.id, p.secret) {
 			a.fault("%s/%s: it was to be retained, and its Secret does not work: %v", ns, name, err)
 		}
-		return make()
+		return begin()
 	})
 	return a
 }
@@ -304,9 +304,9 @@ func (s *stage) forsaken(ns, name string) *actor {
 	return a
 }
 
-// refused is a credential of an app without a subscription: the gateway takes none of
+// unsubscribed is a credential of an app without a subscription: the gateway takes none of
 // its versions.
-func (s *stage) refused(ns, name string) *actor {
+func (s *stage) unsubscribed(ns, name string) *actor {
 	s.t.Helper()
 	a := s.actor(ns, name)
 	if err := s.sim.Subscribe(a.app, false); err != nil {
