@@ -8,6 +8,8 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
 )
 
 // everything: the operator dies at every boundary, and every disaster happens. It takes
@@ -25,7 +27,7 @@ func TestADeathWhileAVersionIsGivenUpChangesNoOutcome(t *testing.T) {
 	ns := s.namespace("refused", "4s", 11*time.Second)
 	var refused []*actor
 	for i := range 4 {
-		refused = append(refused, s.refused(ns, fmt.Sprintf("refused-%d", i)))
+		refused = append(refused, s.unsubscribed(ns, fmt.Sprintf("refused-%d", i)))
 	}
 	for _, boundary := range patient {
 		d.crashAt(boundary)
@@ -50,4 +52,19 @@ func TestADeathWhileAVersionIsGivenUpChangesNoOutcome(t *testing.T) {
 		}
 	}
 	s.end()
+}
+
+// unsubscribed is a credential of an app without a subscription: the gateway takes none of
+// its versions.
+func (s *stage) unsubscribed(ns, name string) *actor {
+	s.t.Helper()
+	a := s.actor(ns, name)
+	if err := s.sim.Subscribe(a.app, false); err != nil {
+		s.t.Fatal(err)
+	}
+	a.play(func() bool { return a.create(v1alpha1.DeletionRevoke, "apic") }, func() bool {
+		a.pause(time.Second, 2*time.Second)
+		return true
+	})
+	return a
 }

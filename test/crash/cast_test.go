@@ -304,21 +304,6 @@ func (s *stage) forsaken(ns, name string) *actor {
 	return a
 }
 
-// unsubscribed is a credential of an app without a subscription: the gateway takes none of
-// its versions.
-func (s *stage) unsubscribed(ns, name string) *actor {
-	s.t.Helper()
-	a := s.actor(ns, name)
-	if err := s.sim.Subscribe(a.app, false); err != nil {
-		s.t.Fatal(err)
-	}
-	a.play(func() bool { return a.create(v1alpha1.DeletionRevoke, "apic") }, func() bool {
-		a.pause(time.Second, 2*time.Second)
-		return true
-	})
-	return a
-}
-
 // versions reads the version Secrets of a namespace.
 func (s *stage) versions(ctx context.Context, ns string) ([]corev1.Secret, error) {
 	list := &corev1.SecretList{}
