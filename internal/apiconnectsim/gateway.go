@@ -70,8 +70,8 @@ type entrance struct {
 
 func newGateway(clock simkit.Clock, seed uint64) *gateway {
 	return &gateway{
-		clock:  clock,
-		random: rand.New(rand.NewPCG(seed, seed)), //nolint:gosec // delays that can be repeated, not secrets
+		clock:      clock,
+		random:     rand.New(rand.NewPCG(seed, seed)), //nolint:gosec // delays that can be repeated, not secrets
 		byClientID: map[string][]*entrance{}, byID: map[string]*entrance{}, subscribed: map[string]bool{},
 		stats: GatewayStats{Reasons: map[string]int{}, Clients: map[string]ClientStats{}},
 	}
