@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, out *os.File) error {
 	}
 	defer func() { _ = sim.Close() }()
 	if caFile != "" {
-		if err := os.WriteFile(caFile, sim.CA(), 0o600); err != nil {
+		if err := os.WriteFile(caFile, sim.CA(), 0o600); err != nil { //nolint:gosec // the path is a flag of whoever runs it
 			return fmt.Errorf("write the CA: %w", err)
 		}
 	}
