@@ -98,16 +98,27 @@ func retainTerminating(s *situation) *Step {
 	for i := range s.Versions {
 		v := &s.Versions[i]
 		needed := v == s.newest() || v.Number == s.Target.Published
-		if needed && v.Terminating && !v.Revoked && v.Held && s.keeps(v) {
+		if needed && v.Terminating && !v.Revoked && v.Held && s.keeps(v) && !s.olderEnds(v) {
 			return &Step{Action: Retain, Version: v.Number, Needs: FactTarget}
 		}
 	}
 	return nil
 }
 
+// olderEnds: a version before v is still to be revoked. v is let go after it, because
+// without v it would be the newest, look like the one in use, and live for ever.
+func (s *situation) olderEnds(v *Version) bool {
+	for i := range s.Versions {
+		if older := &s.Versions[i]; older.Number < v.Number && older.Number != s.Target.Published && older.Terminating && older.Held && !older.Revoked {
+			return true
+		}
+	}
+	return false
+}
+
 func retainCurrent(s *situation) *Step {
 	for i := range s.Versions {
-		if v := &s.Versions[i]; !v.Terminating && s.keeps(v) && v.Held {
+		if v := &s.Versions[i]; !v.Terminating && s.keeps(v) && v.Held && !s.olderEnds(v) {
 			return &Step{Action: Retain, Version: v.Number}
 		}
 	}

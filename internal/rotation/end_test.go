@@ -103,6 +103,14 @@ func endDecisions() []decision {
 			"a version that failed is not kept", both(retained, terminating, func(f *facts) { f.Versions[0].Failed = true }),
 			Step{Action: Revoke, Version: 1, Needs: FactGuard},
 		},
+		{
+			"under Retain the newest is let go last, or a retired one would look like it and live for ever",
+			both(overlapping, retained, terminating, func(f *facts) {
+				f.Versions[0].ClaimUntil, f.Versions[0].FirstClaim = in(time.Minute), false
+			}),
+			Step{Action: Wait, Until: in(time.Minute), Problem: stuck("WaitingForClaim", "version 1 is revoked when no earlier call for it can be under way any more"),
+				Notice: stuck("Retiring", "version 1 is being revoked")},
+		},
 		{"without Retain a version that goes with its namespace is revoked", both(deleted, terminating), Step{Action: Revoke, Version: 1, Needs: FactGuard}},
 		{"a retained target is labelled and stays", both(retained, empty), Step{Action: RetainTarget}},
 
