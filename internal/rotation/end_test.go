@@ -108,8 +108,10 @@ func endDecisions() []decision {
 			both(overlapping, retained, terminating, func(f *facts) {
 				f.Versions[0].ClaimUntil, f.Versions[0].FirstClaim = in(time.Minute), false
 			}),
-			Step{Action: Wait, Until: in(time.Minute), Problem: stuck("WaitingForClaim", "version 1 is revoked when no earlier call for it can be under way any more"),
-				Notice: stuck("Retiring", "version 1 is being revoked")},
+			Step{
+				Action: Wait, Until: in(time.Minute), Problem: stuck("WaitingForClaim", "version 1 is revoked when no earlier call for it can be under way any more"),
+				Notice: stuck("Retiring", "version 1 is being revoked"),
+			},
 		},
 		{"without Retain a version that goes with its namespace is revoked", both(deleted, terminating), Step{Action: Revoke, Version: 1, Needs: FactGuard}},
 		{"a retained target is labelled and stays", both(retained, empty), Step{Action: RetainTarget}},
