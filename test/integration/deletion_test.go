@@ -57,7 +57,7 @@ func TestDeletionRevokesEverything(t *testing.T) {
 			x.awaitIdle(2)
 
 			test.delete(x)
-			x.awaitGone(2*soon, c)
+			x.awaitGone(namespaceEnds, c)
 			if live := x.sim.Ledger().Live(); len(live) > 0 {
 				t.Errorf("%d credentials live on: %v", len(live), live)
 			}
@@ -71,7 +71,7 @@ func TestDeletionRevokesEverything(t *testing.T) {
 				t.Errorf("%d version Secrets are left", len(left))
 			}
 			if strings.Contains(test.name, "namespace") {
-				x.awaitGone(3*soon, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: x.ns}})
+				x.awaitGone(namespaceEnds, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: x.ns}})
 			}
 			if strings.Contains(test.name, "issuer") {
 				x.awaitGone(soon, x.issuer())
@@ -144,7 +144,7 @@ func TestARetainedCredentialOutlivesItsNamespace(t *testing.T) {
 	x.ready(nil, func(c *v1alpha1.APIClientCredential) { c.Spec.DeletionPolicy = v1alpha1.DeletionRetain })
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: x.ns}}
 	x.delete(ns)
-	x.awaitGone(3*soon, ns)
+	x.awaitGone(namespaceEnds, ns)
 	if live := x.sim.Ledger().Live(); len(live) != 1 {
 		t.Errorf("%d credentials live, want the retained one", len(live))
 	}
@@ -256,7 +256,7 @@ func TestANamespaceWaitsForTheUpstream(t *testing.T) {
 	x.fault(simkit.Fault{Operation: "credential.*", Action: simkit.Refuse, Status: 503, Count: -1})
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: x.ns}}
 	x.delete(ns)
-	x.eventually(soon, func() string {
+	x.eventually(namespaceEnds, func() string {
 		return lacks(x.get("billing").Status.Conditions, v1alpha1.ConditionReady, state{"False", v1alpha1.ReasonUpstreamUnreachable}, []string{"version 1"})
 	})
 	if err := x.world.Client.Get(x.ctx, x.key("apic-login"), &corev1.Secret{}); err != nil {
@@ -264,7 +264,7 @@ func TestANamespaceWaitsForTheUpstream(t *testing.T) {
 	}
 	x.sim.Faults().Remove("")
 	x.awaitGone(75*time.Second, c)
-	x.awaitGone(3*soon, ns)
+	x.awaitGone(namespaceEnds, ns)
 	if live := x.sim.Ledger().Live(); len(live) > 0 {
 		t.Errorf("%d credentials live on", len(live))
 	}

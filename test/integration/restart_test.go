@@ -328,8 +328,8 @@ func (i *interruptions) release(t *testing.T) {
 	}
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: x.ns}}
 	x.delete(ns)
-	x.awaitGone(3*soon, c)
-	x.awaitGone(3*soon, ns)
+	x.awaitGone(namespaceEnds, c)
+	x.awaitGone(namespaceEnds, ns)
 	if got := len(x.sim.Ledger().Live()); got != 1 {
 		t.Errorf("%d credentials live, want the one that was released", got)
 	}

@@ -36,6 +36,10 @@ import (
 // soon is how long anything may take that waits for nothing but a busy machine.
 const soon = 30 * time.Second
 
+// namespaceEnds is how long a namespace may take to go: its controller deletes one kind
+// after the other, and looks again after pauses that grow.
+const namespaceEnds = 3 * time.Minute
+
 const realm = "provider/default-idp-2"
 
 // billing is where the credential of most tests lives in the simulator.
@@ -112,7 +116,7 @@ func closeLater(sim *apiconnectsim.Sim) {
 // has left it: none may hang on a finalizer.
 func settle(ctx context.Context, world *operatortest.World) error {
 	left := &corev1.NamespaceList{}
-	err := wait.PollUntilContextTimeout(ctx, time.Second, 3*soon, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, time.Second, namespaceEnds, true, func(ctx context.Context) (bool, error) {
 		err := world.Client.List(ctx, left, client.HasLabels{testLabel})
 		return len(left.Items) == 0, err
 	})
