@@ -34,7 +34,7 @@ import (
 )
 
 // soon is how long anything may take that waits for nothing but a busy machine.
-const soon = 30 * time.Second
+const soon = time.Minute
 
 // namespaceEnds is how long a namespace may take to go: its controller deletes one kind
 // after the other, and looks again after pauses that grow.
