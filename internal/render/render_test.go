@@ -104,7 +104,7 @@ func TestTheLanguage(t *testing.T) {
 func TestAShellReadsBackWhatShellquoteWrote(t *testing.T) {
 	shell, err := exec.LookPath("sh")
 	if err != nil {
-		t.Skip("there is no shell here")
+		t.Fatal("the test needs a POSIX shell, as make does")
 	}
 	for _, secret := range []string{"plain", "it's", `$(id) "x" \ !`, "two\nlines", "''", "`"} {
 		line := mustRender(t, Spec{Data: map[string]string{"env": "V={{ .clientSecret | shellquote }}"}},
