@@ -68,7 +68,6 @@ type issuerParameters struct {
 type credentialParameters struct {
 	ConsumerOrg string `json:"consumerOrg"`
 	App         string `json:"app"`
-	Title       string `json:"title"`
 	Probe       *struct {
 		Path string `json:"path"`
 	} `json:"probe"`

@@ -18,8 +18,7 @@ func (a *account) Issue(ctx context.Context, r upstream.Request) (upstream.Issue
 	if err != nil {
 		return upstream.Issued{}, err
 	}
-	parameters, err := parseParameters(r.Parameters)
-	if err != nil {
+	if _, err := parseParameters(r.Parameters); err != nil {
 		return upstream.Issued{}, err
 	}
 	if err := checkRequest(r); err != nil {
@@ -30,7 +29,7 @@ func (a *account) Issue(ctx context.Context, r upstream.Request) (upstream.Issue
 		operation: "credential.create", method: http.MethodPost, path: at.appPath() + "/credentials", effect: true,
 		secrets: []material.Secret{secret},
 		body: newCredential{
-			Name: r.Name, Title: cmp.Or(parameters.Title, r.Title, r.Name), ClientID: string(r.Mark), ClientSecret: secret.Reveal(),
+			Name: r.Name, Title: cmp.Or(r.Title, r.Name), ClientID: string(r.Mark), ClientSecret: secret.Reveal(),
 			Summary: strings.TrimSpace("Managed by Claviger, which renews and deletes it. " + r.Title),
 		},
 	}

@@ -35,7 +35,7 @@ type Lab interface {
 	// the upstream has no such call, or that the fault cannot be played on it.
 	Arm(Call, Fault) bool
 	// Do lets people, or the upstream itself, do something. The request says to which
-	// object, where the deed is about one. ErrNotPlayed skips the property.
+	// object, where the deed is about one. ErrNotPlayed fails the property.
 	Do(deed Deed, request upstream.Request) error
 	// Heal ends faults and lies; what people did stays.
 	Heal()
