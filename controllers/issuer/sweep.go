@@ -223,8 +223,8 @@ func (r *Reconciler) revoke(ctx context.Context, g *gathered, a arrival, live []
 	// A revocation that was begun is finished even if the process is told to stop.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
 	defer cancel()
-	handle := upstream.Handle{Parameters: parameters, Container: a.Container, Name: a.Name, Mark: a.Mark}
-	if err := g.record.upstream.Revoke(ctx, handle); err != nil {
+	handle := upstream.Handle{Parameters: parameters, Container: a.Container, Name: a.Name, Mark: a.Mark, ID: a.ID}
+	if err := g.record.upstream.Revoke(ctx, handle); err != nil && upstream.ClassOf(err) != upstream.NotFound {
 		return fmt.Sprintf("It cannot be revoked: %s.", upstream.ClassOf(err)), nil
 	}
 	ctrl.LoggerFrom(ctx).Info("revoked a late arrival", "credential", a.Owner.Key, "upstreamName", a.Name, "container", a.Container)

@@ -3,7 +3,9 @@ package apiconnect
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 
@@ -51,6 +53,20 @@ func (a *account) Issue(ctx context.Context, r upstream.Request) (upstream.Issue
 		return upstream.Issued{}, err
 	}
 	return upstream.Issued{Material: r.Material}, nil
+}
+
+// secretBytes is the length of a client secret before it is encoded: 256 bits.
+const secretBytes = 32
+
+// Draft implements upstream.Drafter: the client id is the mark, which is unique in the
+// catalog, and the secret is random, so the same bytes can be sent again after a lost
+// answer.
+func (a *account) Draft(r upstream.Request, random io.Reader) (material.Material, error) {
+	secret := make([]byte, secretBytes)
+	if _, err := io.ReadFull(random, secret); err != nil {
+		return material.Material{}, upstream.Errorf(upstream.Retryable, "no randomness is to be had")
+	}
+	return material.Material{ClientID: string(r.Mark), ClientSecret: material.New(base64.RawURLEncoding.EncodeToString(secret))}, nil
 }
 
 // checkRequest refuses what could not be found again or would not be ours.

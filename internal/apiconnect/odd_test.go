@@ -226,13 +226,13 @@ func TestOddAnswersToADeletion(t *testing.T) {
 		"a list without a total":  {map[string][]answer{"GET " + listPath: {ok(`{"results":[]}`)}, "GET " + appPath: {ok(`{"id":"a1"}`)}}, upstream.Retryable},
 		"an empty document":       {map[string][]answer{"GET " + listPath: {ok(`{}`)}, "GET " + appPath: {ok(`{"id":"a1"}`)}}, upstream.Retryable},
 		"an empty answer":         {map[string][]answer{"GET " + listPath: {ok(``)}, "GET " + appPath: {ok(`{"id":"a1"}`)}}, upstream.Retryable},
-		"an app that is gone from its organisation":            {gone(nil), ""},
+		"an app that is gone from its organisation":            {gone(nil), upstream.NotFound},
 		"an app that is gone, and a catalog that is not there": {gone(map[string][]answer{"GET /api/catalogs/o1/c1": {{status: 404}}}), upstream.Forbidden},
 		"an app that is gone, and a catalog that is forbidden": {gone(map[string][]answer{"GET /api/catalogs/o1/c1": {{status: 403}}}), upstream.Forbidden},
 		"an app that is gone, and no organisation":             {gone(map[string][]answer{"GET /api/consumer-orgs/o1/c1/co1": {{status: 404}}}), upstream.Forbidden},
 		"an app that is gone, and an unreadable list of apps":  {gone(map[string][]answer{"GET /api/consumer-orgs/o1/c1/co1/apps": {{status: 500}}}), upstream.Retryable},
 		"an app that cannot be read and is in the list":        {gone(map[string][]answer{"GET /api/consumer-orgs/o1/c1/co1/apps": {ok(listOf(1, `{"id":"a1"}`))}}), upstream.Forbidden},
-		"an app that is gone between the list and the reading": {gone(map[string][]answer{"GET " + listPath: {ok(emptyList)}}), ""},
+		"an app that is gone between the list and the reading": {gone(map[string][]answer{"GET " + listPath: {ok(emptyList)}}), upstream.NotFound},
 		"an app that is not there":                             {map[string][]answer{"GET " + listPath: {ok(emptyList)}}, upstream.Forbidden},
 	} {
 		t.Run(name, func(t *testing.T) {

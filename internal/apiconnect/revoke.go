@@ -23,7 +23,7 @@ func (a *account) Revoke(ctx context.Context, h upstream.Handle) error {
 	}
 	if found == nil {
 		a.memory.forget(h.Mark)
-		return nil
+		return upstream.Errorf(upstream.NotFound, "no credential of the app has the client id %s", h.Mark)
 	}
 	c := call{operation: "credential.delete", method: http.MethodDelete, path: at.credentialPath(found.ID), effect: true}
 	answer, err := a.platform.send(ctx, c)

@@ -62,24 +62,57 @@ type Material struct {
 	ClientID string
 	// ClientSecret proves it.
 	ClientSecret Secret
+	// Certificate is the client's own certificate, PEM.
+	Certificate string
+	// Chain are the intermediates that go with it, PEM, the issuing one first.
+	Chain string
+	// PrivateKey belongs to Certificate, PEM.
+	PrivateKey Secret
+	// Token is an access token.
+	Token Secret
+	// APIKey is a key that is sent as it is.
+	APIKey Secret
+	// Document is the upstream's own description of the credential, byte for byte.
+	// It holds secrets.
+	Document Secret
+	// Attributes are what else a workload needs and is not secret, such as url and
+	// tokenURL, under the names that templates use.
+	Attributes map[string]string
 }
 
 // Fields returns the values under the names that templates use. Empty fields are
 // left out, so that a template that asks for one fails loudly instead of
-// publishing an empty string.
+// publishing an empty string. An attribute never hides a field of the same name.
 func (m Material) Fields() map[string]string {
 	fields := map[string]string{}
-	if m.ClientID != "" {
-		fields["clientID"] = m.ClientID
+	for name, value := range m.Attributes {
+		if value != "" {
+			fields[name] = value
+		}
 	}
-	if !m.ClientSecret.Empty() {
-		fields["clientSecret"] = m.ClientSecret.Reveal()
+	for name, value := range map[string]string{
+		"clientID": m.ClientID, "clientSecret": m.ClientSecret.Reveal(),
+		"certificate": m.Certificate, "chain": m.Chain, "privateKey": m.PrivateKey.Reveal(),
+		"token": m.Token.Reveal(), "apiKey": m.APIKey.Reveal(), "document": m.Document.Reveal(),
+	} {
+		if value != "" {
+			fields[name] = value
+		}
 	}
 	return fields
 }
 
-// Equal reports whether both hold the same id and the same secret. A rotation that
-// returns what was there before is no rotation (hazard C7).
+// Empty reports whether there is nothing that could log in.
+func (m Material) Empty() bool {
+	return m.ClientSecret.Empty() && m.PrivateKey.Empty() && m.Token.Empty() && m.APIKey.Empty() && m.Document.Empty()
+}
+
+// Equal reports whether both are the same credential: the same id with the same secret,
+// key, certificate and token. A rotation that returns what was there before is no
+// rotation (hazard C7). What only describes the credential is not compared: it may hold
+// the time of its own making.
 func (m Material) Equal(other Material) bool {
-	return m.ClientID == other.ClientID && m.ClientSecret.Equal(other.ClientSecret)
+	return m.ClientID == other.ClientID && m.Certificate == other.Certificate &&
+		m.ClientSecret.Equal(other.ClientSecret) && m.PrivateKey.Equal(other.PrivateKey) &&
+		m.Token.Equal(other.Token) && m.APIKey.Equal(other.APIKey)
 }

@@ -11,6 +11,7 @@ package upstream
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"time"
 
@@ -118,14 +119,33 @@ type Request struct {
 	Title string
 	// Mark for the new object.
 	Mark Mark
-	// Material is complete for class WriteAhead and empty otherwise.
+	// Number is the version's number, for titles and labels that people read.
+	Number int64
+	// Material is what the Drafter made before the call: complete for class WriteAhead,
+	// a private key or nothing otherwise.
 	Material material.Material
+	// ID and SecretHandle are what an earlier answer to this request has told, while the
+	// upstream still works on it; empty otherwise.
+	ID           string
+	SecretHandle material.Secret
+	// Repeat: an earlier call for this request may have reached the upstream, so what is
+	// there is looked up before anything is made.
+	Repeat bool
 }
 
-// Issued is the answer of Issue.
+// Issued is the answer of Issue. Together with an error of class Pending or
+// AwaitingUpstreamApproval its ID and SecretHandle tell what was begun: they are written
+// down before anything else happens and come back in the next Request, so nothing is
+// asked for twice.
 type Issued struct {
-	// Material as the upstream accepted or made it.
+	// Material as the upstream accepted or made it, the drafted part included.
 	Material material.Material
+	// ID is the upstream's own public id of what was made; empty if the request's name or
+	// mark is all that it takes to find it again.
+	ID string
+	// SecretHandle is what Revoke needs and must not be public: a registration token, a
+	// refresh token. Empty if there is none.
+	SecretHandle material.Secret
 	// ExpiresAt is when the upstream ends it by itself; zero means never.
 	ExpiresAt time.Time
 }
@@ -134,11 +154,19 @@ type Issued struct {
 type Handle struct {
 	// Parameters is the credential's one-of member as JSON.
 	Parameters json.RawMessage
-	// Container, Name, Mark and Material as they were requested.
+	// Container, Name, Mark and Number as they were requested.
 	Container string
 	Name      string
 	Mark      Mark
-	Material  material.Material
+	Number    int64
+	// Material is what is known of it: all of it once Issue was answered, else what was
+	// drafted.
+	Material material.Material
+	// ID, SecretHandle and ExpiresAt as Issue told them. Without an ID, where Issue would
+	// have told one, the answer was lost: all that bears the name or the mark is meant.
+	ID           string
+	SecretHandle material.Secret
+	ExpiresAt    time.Time
 }
 
 // LogValue keeps handles short in logs; the material redacts itself anyway.
@@ -169,10 +197,19 @@ type Upstream interface {
 	// at most once per claimed attempt. OutcomeUnknown means sent, no answer.
 	Issue(ctx context.Context, request Request) (Issued, error)
 	// Revoke ends one version. It re-reads the identity of what it is about to
-	// delete and touches nothing that is not this handle's. That it is gone
-	// already, and proven so by reading its container by immutable ids, is
-	// success; NotFound is never returned.
+	// delete and touches nothing that is not this handle's. NotFound says that nothing
+	// of it is there, and proven so by reading its container by immutable ids; that is
+	// where a revoked version ends, and after a lost answer it is believed the second
+	// time only (hazard C4). Pending says that the upstream works on it.
 	Revoke(ctx context.Context, handle Handle) error
+}
+
+// Drafter makes material here, before the call: it is in the journal before the
+// upstream hears of it. Class WriteAhead needs one, and its draft is complete; others may
+// draft a private key. The request has everything but Material. Draft does no I/O, and
+// random is its only source of randomness. Its error is InvalidSpec.
+type Drafter interface {
+	Draft(request Request, random io.Reader) (material.Material, error)
 }
 
 // Verdict is what a verification found.
@@ -182,6 +219,9 @@ type Verdict struct {
 	// Detail says in a few words what was tried and, on refusal, what was answered.
 	// It goes to conditions and must hold nothing secret.
 	Detail string
+	// Patience is how long this refusal may last for a healthy credential, where that is
+	// longer than Capabilities.VerifyTimeout: a right that is cached for an hour.
+	Patience time.Duration
 }
 
 // Verifier proves that material logs in. A definite refusal is a Verdict; that

@@ -77,7 +77,7 @@ func sameRequestTwice(t *trial) error {
 		return err
 	}
 	for name, account := range map[string]upstream.Upstream{"the same process": t.up, "a new process": restarted} {
-		again, err := account.Issue(t.ctx, r)
+		again, err := t.carry(t.ctx, account, r)
 		if err != nil {
 			return fmt.Errorf("repeated by %s: %w", name, err)
 		}
@@ -104,7 +104,7 @@ func sameRequestAtOnce(t *trial) error {
 		if i%2 == 1 {
 			account = other
 		}
-		group.Go(func() { _, errs[i] = account.Issue(t.ctx, r) })
+		group.Go(func() { _, errs[i] = t.carry(t.ctx, account, r) })
 	}
 	group.Wait()
 	for _, err := range errs {
@@ -122,7 +122,7 @@ func lostAnswer(t *trial) error {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(t.ctx, patience(kind))
-		_, err := t.up.Issue(ctx, r)
+		_, err := t.carry(ctx, t.up, r)
 		cancel()
 		t.lab.Heal()
 		// An adapter that resolves the loss by itself may succeed.
@@ -138,7 +138,7 @@ func lostAnswer(t *trial) error {
 		if err != nil {
 			return err
 		}
-		issued, err := restarted.Issue(t.ctx, r)
+		issued, err := t.carry(t.ctx, restarted, r)
 		if err != nil {
 			return fmt.Errorf("%s, repeated: %w", kind, err)
 		}
@@ -179,7 +179,7 @@ func refusedRequest(t *trial) error {
 		if err := t.counts(r.Mark, 0, 0); err != nil {
 			return fmt.Errorf("%s %d: %w", fault.Kind, fault.Status, err)
 		}
-		if _, err := t.up.Issue(t.ctx, r); err != nil {
+		if _, err := t.carry(t.ctx, t.up, r); err != nil {
 			return fmt.Errorf("%s %d, repeated: %w", fault.Kind, fault.Status, err)
 		}
 		if err := t.counts(r.Mark, 1, 1); err != nil {
@@ -225,7 +225,7 @@ func renamedObjectIsFound(t *trial) error {
 	if err != nil {
 		return err
 	}
-	issued, err := restarted.Issue(t.ctx, r)
+	issued, err := t.carry(t.ctx, restarted, r)
 	if err != nil {
 		return fmt.Errorf("repeated after the rename: %w", err)
 	}
@@ -247,7 +247,7 @@ func versionsOverlap(t *trial) error {
 	if !t.lab.Accepts(first.Material) || !t.lab.Accepts(second.Material) {
 		return fmt.Errorf("the first is accepted: %v, the second: %v", t.lab.Accepts(first.Material), t.lab.Accepts(second.Material))
 	}
-	if err := t.up.Revoke(t.ctx, first); err != nil {
+	if err := t.end(t.ctx, t.up, first); err != nil {
 		return err
 	}
 	if t.lab.Accepts(first.Material) || !t.lab.Accepts(second.Material) {

@@ -1,12 +1,17 @@
 package upstreamtest
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/claviger-dev/claviger/internal/upstream"
 )
+
+// errSuccess stands for an answer that should have been an error.
+var errSuccess = errors.New("success")
 
 func revokeTwice(t *trial) error {
 	if err := t.do(AddForeign, upstream.Request{Container: t.container}); err != nil {
@@ -25,8 +30,12 @@ func revokeTwice(t *trial) error {
 	if err != nil {
 		return err
 	}
-	for _, account := range []upstream.Upstream{t.up, t.up, restarted} {
-		if err := account.Revoke(t.ctx, handle); err != nil {
+	for i, account := range []upstream.Upstream{t.up, t.up, restarted} {
+		err := t.end(t.ctx, account, handle)
+		if i > 0 {
+			err = gone(err)
+		}
+		if err != nil {
 			return err
 		}
 		if t.lab.Total() != without {
@@ -46,8 +55,8 @@ func revokeNeverIssued(t *trial) error {
 	}
 	before := t.lab.Total()
 	never := t.request()
-	if err := t.up.Revoke(t.ctx, handleOf(never, never.Material)); err != nil {
-		return err
+	if problem := classified(t.up.Revoke(t.ctx, unanswered(never)), upstream.NotFound); problem != nil {
+		return problem
 	}
 	if t.lab.Total() != before {
 		return fmt.Errorf("%d objects live, want %d", t.lab.Total(), before)
@@ -61,8 +70,8 @@ func revokeForeignName(t *trial) error {
 		return err
 	}
 	before := t.lab.Total()
-	if err := t.up.Revoke(t.ctx, handleOf(r, r.Material)); err != nil {
-		return fmt.Errorf("nothing of ours exists, and yet: %w", err)
+	if problem := classified(t.up.Revoke(t.ctx, unanswered(r)), upstream.NotFound); problem != nil {
+		return fmt.Errorf("nothing of ours exists, and yet: %w", problem)
 	}
 	if t.lab.Total() != before {
 		return fmt.Errorf("%d objects live, want %d", t.lab.Total(), before)
@@ -88,7 +97,7 @@ func lostRevocation(t *trial) error {
 				return fmt.Errorf("%s: %w", kind, problem)
 			}
 		}
-		if err := t.up.Revoke(t.ctx, handle); err != nil {
+		if err := gone(t.end(t.ctx, t.up, handle)); err != nil {
 			return fmt.Errorf("%s, repeated: %w", kind, err)
 		}
 		if err := t.counts(r.Mark, 0, 1); err != nil {
@@ -111,7 +120,7 @@ func revokeRenamedObject(t *trial) error {
 		return err
 	}
 	before := t.lab.Total()
-	if err := t.up.Revoke(t.ctx, handle); err != nil {
+	if err := t.end(t.ctx, t.up, handle); err != nil {
 		return err
 	}
 	if t.lab.Total() != before-1 {
@@ -142,13 +151,13 @@ func revokeDespiteLies(t *trial) error {
 		if err != nil {
 			return err
 		}
-		err = account.Revoke(t.ctx, handle)
+		err = t.end(t.ctx, account, handle)
 		t.lab.Heal()
-		if live := t.lab.Live(r.Mark); err == nil && live > 0 {
-			return fmt.Errorf("%s: Revoke succeeded, and the object lives", what)
+		if live := t.lab.Live(r.Mark); gone(err) == nil && live > 0 {
+			return fmt.Errorf("%s: Revoke answered %w, and the object lives", what, cmp.Or(err, errSuccess))
 		}
 		if err != nil {
-			if problem := classified(err); problem != nil || upstream.ClassOf(err) == upstream.NotFound {
+			if problem := classified(err); problem != nil {
 				return fmt.Errorf("%s: %w", what, err)
 			}
 		}
@@ -197,6 +206,9 @@ func absenceNeedsProof(t *trial) error {
 		}
 		err = account.Revoke(t.ctx, handle)
 		t.lab.Heal()
+		if upstream.ClassOf(err) == upstream.NotFound {
+			return fmt.Errorf("%s: absence was concluded: %w", what, err)
+		}
 		if err := classified(err); err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
@@ -218,8 +230,8 @@ func absenceNeedsProof(t *trial) error {
 	if err := refute(string(LoseRights)); err != nil {
 		return err
 	}
-	if err := t.up.Revoke(t.ctx, handle); err != nil {
-		return fmt.Errorf("all is well again: %w", err)
+	if problem := classified(t.up.Revoke(t.ctx, handle), upstream.NotFound); problem != nil {
+		return fmt.Errorf("all is well again: %w", problem)
 	}
 	return nil
 }
@@ -239,12 +251,13 @@ func revokeWithContainer(t *trial) error {
 	if err != nil {
 		return err
 	}
-	if problem := classified(account.Revoke(t.ctx, handle)); problem != nil {
-		return fmt.Errorf("without rights: %w", problem)
+	err = account.Revoke(t.ctx, handle)
+	if problem := classified(err); problem != nil || upstream.ClassOf(err) == upstream.NotFound {
+		return fmt.Errorf("without rights: %w", cmp.Or(problem, err))
 	}
 	t.lab.Heal()
-	if err := t.up.Revoke(t.ctx, handle); err != nil {
-		return fmt.Errorf("with rights: %w", err)
+	if problem := classified(t.up.Revoke(t.ctx, handle), upstream.NotFound); problem != nil {
+		return fmt.Errorf("with rights: %w", problem)
 	}
 	return t.counts(r.Mark, 0, 1)
 }

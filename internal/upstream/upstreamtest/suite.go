@@ -11,12 +11,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/claviger-dev/claviger/internal/material"
 	"github.com/claviger-dev/claviger/internal/upstream"
 )
 
 // limit bounds one property; a call that never returns is a failure, not a hang.
 const limit = 2 * time.Minute
+
+// patientCalls bound how often a pending call is repeated.
+const patientCalls = 200
 
 // property is one sentence about adapters, and the trial that can refute it.
 type property struct {
@@ -138,27 +140,78 @@ func (t *trial) request() upstream.Request {
 		Title:      "suite/thing v1",
 		Mark:       mark,
 	}
-	if t.up.Capabilities().Class == upstream.WriteAhead {
-		r.Material = material.Material{ClientID: string(mark), ClientSecret: material.New("canary-" + rand.Text() + rand.Text())}
+	if drafter, ok := t.up.(upstream.Drafter); ok {
+		// A draft that fails leaves the material empty, and the property that needs it fails.
+		r.Material, _ = drafter.Draft(r, rand.Reader)
 	}
 	return r
+}
+
+// carry asks for the same version until the upstream has made it, as the controllers do:
+// what a partial answer told comes back with the next call.
+func (t *trial) carry(ctx context.Context, account upstream.Upstream, r upstream.Request) (upstream.Issued, error) {
+	for range patientCalls {
+		issued, err := account.Issue(ctx, r)
+		if upstream.ClassOf(err) != upstream.Pending || err == nil {
+			return issued, err
+		}
+		if issued.ID != "" {
+			r.ID, r.SecretHandle = issued.ID, issued.SecretHandle
+		}
+		t.wait(upstream.AfterOf(err))
+	}
+	return upstream.Issued{}, fmt.Errorf("still pending after %d calls", patientCalls)
+}
+
+// end revokes until the upstream has done it.
+func (t *trial) end(ctx context.Context, account upstream.Upstream, h upstream.Handle) error {
+	for range patientCalls {
+		err := account.Revoke(ctx, h)
+		if upstream.ClassOf(err) != upstream.Pending || err == nil {
+			return err
+		}
+		t.wait(upstream.AfterOf(err))
+	}
+	return fmt.Errorf("still pending after %d calls", patientCalls)
+}
+
+// wait lets time pass upstream, where the lab can; otherwise the next call is made at once.
+func (t *trial) wait(d time.Duration) {
+	if lab, ok := t.lab.(interface{ Pass(time.Duration) }); ok {
+		lab.Pass(max(d, time.Second))
+	}
+}
+
+// gone: a second revocation succeeds or says that nothing is there.
+func gone(err error) error {
+	if upstream.ClassOf(err) == upstream.NotFound {
+		return nil
+	}
+	return err
 }
 
 // issue makes an object while all is well.
 func (t *trial) issue() (upstream.Request, upstream.Handle, error) {
 	r := t.request()
-	issued, err := t.up.Issue(t.ctx, r)
+	issued, err := t.carry(t.ctx, t.up, r)
 	if err != nil {
 		return r, upstream.Handle{}, fmt.Errorf("a healthy upstream refused: %w", err)
 	}
 	if t.lab.Live(r.Mark) != 1 {
 		return r, upstream.Handle{}, fmt.Errorf("after Issue %d objects live, want 1", t.lab.Live(r.Mark))
 	}
-	return r, handleOf(r, issued.Material), nil
+	return r, handleOf(r, issued), nil
 }
 
-func handleOf(r upstream.Request, m material.Material) upstream.Handle {
-	return upstream.Handle{Parameters: r.Parameters, Container: r.Container, Name: r.Name, Mark: r.Mark, Material: m}
+// handleOf names what was issued; unanswered names what may have been.
+func handleOf(r upstream.Request, i upstream.Issued) upstream.Handle {
+	h := unanswered(r)
+	h.Material, h.ID, h.SecretHandle, h.ExpiresAt = i.Material, i.ID, i.SecretHandle, i.ExpiresAt
+	return h
+}
+
+func unanswered(r upstream.Request) upstream.Handle {
+	return upstream.Handle{Parameters: r.Parameters, Container: r.Container, Name: r.Name, Mark: r.Mark, Number: r.Number, Material: r.Material}
 }
 
 // do lets a deed be done.

@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -274,6 +276,12 @@ func (a *account) List(ctx context.Context, owner upstream.Owner) (upstream.List
 	return listing, nil
 }
 
+func (a *account) Draft(r upstream.Request, random io.Reader) (material.Material, error) {
+	secret := make([]byte, 16)
+	_, err := io.ReadFull(random, secret)
+	return material.Material{ClientID: string(r.Mark), ClientSecret: material.New("canary-" + hex.EncodeToString(secret))}, err
+}
+
 func (a *account) Issue(ctx context.Context, r upstream.Request) (upstream.Issued, error) {
 	if err := a.login(ctx); err != nil {
 		return upstream.Issued{}, err
@@ -339,10 +347,13 @@ func (a *account) Revoke(ctx context.Context, h upstream.Handle) error {
 			return err
 		}
 	}
-	if hits == 0 && a.shelf.sin == "cannot revoke twice" {
-		return upstream.Errorf(upstream.NotFound, "nothing there")
+	switch {
+	case hits > 0:
+		return nil
+	case a.shelf.sin == "cannot revoke twice":
+		return upstream.Errorf(upstream.Retryable, "nothing there")
 	}
-	return nil
+	return upstream.Errorf(upstream.NotFound, "nothing there")
 }
 
 func (a *account) Verify(ctx context.Context, h upstream.Handle) (upstream.Verdict, error) {
