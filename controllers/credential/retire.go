@@ -9,6 +9,7 @@ import (
 
 	"github.com/claviger-dev/claviger/internal/journal"
 	"github.com/claviger-dev/claviger/internal/rotation"
+	"github.com/claviger-dev/claviger/internal/upstream"
 )
 
 // retire deletes a version Secret, which its finalizer holds. From then on the
@@ -50,7 +51,7 @@ func (r *Reconciler) revoke(ctx context.Context, s *scope, step rotation.Step) e
 	}
 	now := r.Clock.Now()
 	r.memory.remember(v.UID, func(m *recollection) {
-		if err == nil {
+		if err == nil || upstream.ClassOf(err) == upstream.NotFound {
 			m.revoked, m.setback = true, setback{}
 			return
 		}
