@@ -142,10 +142,15 @@ func (t *Template) distinguishes() error {
 
 // probes returns two materials that differ in every field.
 func probes() [2]material.Material {
-	return [2]material.Material{
-		{ClientID: "first-probe", ClientSecret: material.New("first-secret")},
-		{ClientID: "other-probe", ClientSecret: material.New("other-secret")},
+	probe := func(which string) material.Material {
+		return material.Material{
+			ClientID: which + "-probe", ClientSecret: material.New(which + "-secret"),
+			Certificate: which + "-certificate", Chain: which + "-chain", PrivateKey: material.New(which + "-key"),
+			Token: material.New(which + "-token"), APIKey: material.New(which + "-api-key"), Document: material.New(`"` + which + `"`),
+			Attributes: map[string]string{"url": which + "-url", "tokenURL": which + "-token-url"},
+		}
 	}
+	return [2]material.Material{probe("first"), probe("other")}
 }
 
 // Render returns the data of the Secret, one value for each key. It fails if the

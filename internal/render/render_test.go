@@ -136,7 +136,7 @@ func TestCompileRefusesWithAHint(t *testing.T) {
 		"a key that begins like one":        {Spec{Data: map[string]string{"..data": id}}, `"..data" is not a key`},
 		"a key that is too long":            {Spec{Data: map[string]string{strings.Repeat("k", 254): id}}, "254 characters"},
 		"a template that is too long":       {one(id + strings.Repeat(" ", MaxTemplate)), "at most 16384"},
-		"an unknown field":                  {one("{{ .clientId }}"), `key "a-key": there is no field .clientId: use .clientID, .clientSecret`},
+		"an unknown field":                  {one("{{ .clientId }}"), `key "a-key": there is no field .clientId: use .apiKey, .certificate`},
 		"a field of a field":                {one("{{ .clientID.x }}"), "no field .clientID.x"},
 		"an unknown function":               {one("{{ .clientID | env }}"), "no function env: use b64enc, json, lower, print, quote, shellquote, trim, upper, urlquery"},
 		"printf of text/template":           {one(`{{ printf "%1000000s" .clientID }}`), "no function printf"},
@@ -162,7 +162,7 @@ func TestCompileRefusesWithAHint(t *testing.T) {
 		"a variable":                        {one("{{ $x := .clientID }}"), `"$x :=" is not available`},
 		"an unclosed action":                {one("line\n{{ .clientID"), `key "a-key": line 2: unclosed action`},
 		"an empty action":                   {one("{{ }}"), "line 1: missing value for command"},
-		"a text alone":                      {one("hello"), "renders alike for every credential: use at least one of .clientID, .clientSecret"},
+		"a text alone":                      {one("hello"), "renders alike for every credential: use at least one of .apiKey, .certificate"},
 		"an empty text":                     {one(""), "renders alike for every credential"},
 		"a constant that is not text":       {one(`{{ .clientID }}{{ "\xff" | json }}`), "json: the value is not UTF-8 text"},
 		"growth without end":                {one(id + `{{ "\"" ` + strings.Repeat("| json ", 200) + "}}"), "json: a value of more than 262144 bytes"},
@@ -262,7 +262,7 @@ func TestProbesDifferInEveryField(t *testing.T) {
 	probes := probes()
 	for i := range reflect.TypeFor[material.Material]().NumField() {
 		a, b := reflect.ValueOf(probes[0]).Field(i), reflect.ValueOf(probes[1]).Field(i)
-		if a.IsZero() || b.IsZero() || a.Equal(b) {
+		if a.IsZero() || b.IsZero() || reflect.DeepEqual(a.Interface(), b.Interface()) {
 			t.Errorf("the probes do not differ in %s", reflect.TypeFor[material.Material]().Field(i).Name)
 		}
 	}
