@@ -86,16 +86,24 @@ func below(p string, folders ...string) bool {
 
 // The packages by their part in the design. Adapters and simulators come in pairs.
 var (
-	pure       = []string{"internal/rotation", "internal/interval", "internal/render", "internal/approval"}
-	adapters   = []string{"internal/apiconnect"}
-	simulators = []string{"internal/apiconnectsim"}
+	pure = []string{"internal/rotation", "internal/interval", "internal/render", "internal/approval"}
+	// Each adapter has a line of its own.
+	adapters = []string{
+		"internal/apiconnect",
+		"internal/neo",
+	}
 	// programs put parts together.
 	programs = []string{".", "hack", "test", "cmd"}
 )
 
 func isPure(p string) bool      { return slices.Contains(pure, p) }
 func isAdapter(p string) bool   { return below(p, adapters...) }
-func isSimulator(p string) bool { return below(p, simulators...) }
+
+// isSimulator goes by the name, so that none is forgotten: internal/xsim and what is in it.
+func isSimulator(p string) bool {
+	folder, _, _ := strings.Cut(strings.TrimPrefix(p, "internal/"), "/")
+	return below(p, "internal") && strings.HasSuffix(folder, "sim")
+}
 
 // isHarness tells what only tests and the demo may need.
 func isHarness(p string) bool {
