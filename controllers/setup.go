@@ -112,6 +112,10 @@ func (i issuers) EnsureInUse(ctx context.Context, object *v1alpha1.CredentialIss
 	return i.accounts.EnsureInUse(ctx, object)
 }
 
+func (i issuers) Suspect(ctx context.Context, object *v1alpha1.CredentialIssuer, name, container, reason string) error {
+	return i.accounts.Suspect(ctx, object, name, container, reason)
+}
+
 func (i issuers) Recheck(uid types.UID) { i.accounts.Recheck(uid) }
 
 func (i issuers) Dismiss(uid types.UID, mark upstream.Mark) { i.accounts.Dismiss(uid, mark) }

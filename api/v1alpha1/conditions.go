@@ -62,6 +62,12 @@ const (
 	// ReasonVersionFailed: a version that was asked for was never accepted and has been
 	// revoked; the one before stays published. The event VersionFailed says why.
 	ReasonVersionFailed = "VersionFailed"
+	// ReasonTooManyAttempts: several versions in a row were not accepted by an upstream that
+	// cannot be searched for what they left, so no more are made until somebody asks.
+	ReasonTooManyAttempts = "TooManyAttempts"
+	// ReasonOrphanSuspected: a version may live upstream, and the upstream offers no way to
+	// find or end it. It is an event, and the issuer's status.unresolved keeps it.
+	ReasonOrphanSuspected = "OrphanSuspected"
 	// ReasonVerifyUnreachable: whether the upstream accepts the version cannot be
 	// found out at the moment. Nothing is revoked for that.
 	ReasonVerifyUnreachable = "VerifyUnreachable"

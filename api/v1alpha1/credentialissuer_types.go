@@ -209,6 +209,13 @@ type CredentialIssuerStatus struct {
 	//
 	// +optional
 	SuspectedOrphans SuspectedOrphans `json:"suspectedOrphans,omitempty"`
+
+	// Unresolved are versions whose creation was sent without an answer, on an upstream that
+	// offers no way to find or end a single one. They stay listed until somebody who has
+	// looked removes them from status. Example: a token grant that lives until it expires.
+	//
+	// +optional
+	Unresolved SuspectedOrphans `json:"unresolved,omitempty"`
 }
 
 // SuspectedOrphans are counted, and the newest are named.

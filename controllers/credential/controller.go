@@ -39,6 +39,8 @@ type Issuers interface {
 	EnsureInUse(ctx context.Context, issuer *v1alpha1.CredentialIssuer) error
 	// Recheck has the login looked at soon, after a call was refused for it.
 	Recheck(issuer types.UID)
+	// Suspect writes down on the issuer what may live upstream and cannot be found.
+	Suspect(ctx context.Context, issuer *v1alpha1.CredentialIssuer, name, container, reason string) error
 	// Dismiss takes back a doubt that a verification has cleared.
 	Dismiss(issuer types.UID, mark upstream.Mark)
 }
@@ -124,10 +126,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	gathered := r.Clock.Now()
 	for range maxSteps {
 		now := r.Clock.Now()
-		if now.Sub(gathered) > rotation.FactTime {
+		step := rotation.Next(s.observe(), s.policy, s.capabilities, now)
+		if now.Sub(gathered) > rotation.FactTime && step.Action != rotation.WriteAnswer {
 			break // a process that stood still must not act on what it saw before
 		}
-		step := rotation.Next(s.observe(), s.policy, s.capabilities, now)
 		switch step.Action {
 		case rotation.Wait:
 			return r.project(ctx, s, step, now)
@@ -175,6 +177,12 @@ func (r *Reconciler) act(ctx context.Context, s *scope, step rotation.Step) erro
 		return r.claim(ctx, s, step)
 	case rotation.Issue:
 		return r.issue(ctx, s, step)
+	case rotation.WriteAnswer:
+		return r.writeAnswer(ctx, s, step)
+	case rotation.Disown:
+		return r.disown(ctx, s, step)
+	case rotation.Suspect:
+		return r.suspect(ctx, s, step)
 	case rotation.Verify:
 		return r.verify(ctx, s, step)
 	case rotation.NoteRefusal, rotation.Fail, rotation.NotePublished, rotation.NoteRevoked, rotation.MarkRepublish:

@@ -188,8 +188,9 @@ func (s *scope) setIssuer(issuer *v1alpha1.CredentialIssuer, account Account) {
 	c := account.Upstream.Capabilities()
 	_, verifies := account.Upstream.(upstream.Verifier)
 	s.capabilities = rotation.Capabilities{
-		RepeatHarmless: c.UniqueNames && (c.Class == upstream.WriteAhead || c.Class == upstream.Readable),
-		Verifies:       verifies, Overlap: c.Overlap, MaxLive: c.MaxLive, Settle: c.Settle,
+		RepeatHarmless: c.UniqueNames && repeatable(c.Class), Repeatable: repeatable(c.Class),
+		Addressable: c.Class != upstream.GrantOnly && c.Class != upstream.Blind,
+		Verifies:    verifies, Overlap: c.Overlap, MaxLive: c.MaxLive, Settle: c.Settle,
 	}
 	for _, v := range slices.Concat(s.versions, s.retained) {
 		if v.Container != account.Realm && !strings.HasPrefix(v.Container, account.Realm+"/") && s.strange[v.UID] == nil {
@@ -205,6 +206,11 @@ func (s *scope) setIssuer(issuer *v1alpha1.CredentialIssuer, account Account) {
 			s.memory.remember(v.UID, func(r *recollection) { r.seenDoubt, r.doubt = doubt, doubt })
 		}
 	}
+}
+
+// repeatable: the same request leads to the same object, sooner or later.
+func repeatable(class upstream.Class) bool {
+	return class == upstream.WriteAhead || class == upstream.Readable
 }
 
 // parameters returns the one-of member's name and its JSON for the adapter.

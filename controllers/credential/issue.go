@@ -3,7 +3,6 @@ package credential
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"time"
@@ -11,17 +10,18 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/journal"
-	"github.com/claviger-dev/claviger/internal/material"
 	"github.com/claviger-dev/claviger/internal/rotation"
 	"github.com/claviger-dev/claviger/internal/upstream"
 )
 
-// secretBytes is the length of a client secret before encoding: 256 bits.
-const secretBytes = 32
+// answerTime is how long the write of an answer is tried again in one pass.
+const answerTime = 30 * time.Second
 
 // errBusy says that the issuer's share of workers is taken. It is not a failure.
 var errBusy = errors.New("the issuer's share of workers is taken")
@@ -43,7 +43,8 @@ func (r *Reconciler) createIntent(ctx context.Context, s *scope, step rotation.S
 	}
 	intent, err := r.draft(s, step, container)
 	if err != nil {
-		return err
+		r.memory.setBack(s.uid, fail(r.memory.credential(s.uid), "no version can be made", err, r.Clock.Now()))
+		return nil //nolint:nilerr // remembered: the next decision waits and shows it
 	}
 	version, err := r.Store.Create(ctx, intent)
 	if apierrors.IsAlreadyExists(err) {
@@ -57,6 +58,7 @@ func (r *Reconciler) createIntent(ctx context.Context, s *scope, step rotation.S
 		return err
 	}
 	r.memory.setBack(s.uid, setback{})
+	r.memory.remember(version.UID, func(m *recollection) { m.clean = true })
 	s.replace(version)
 	s.slots.report(s.issuer, s.uid, true)
 	log.FromContext(ctx).Info("a version is being made", "version", version.Number, "cause", step.Cause, "upstreamName", version.UpstreamName)
@@ -91,14 +93,13 @@ func (r *Reconciler) container(ctx context.Context, s *scope) (string, error) {
 	return container, err
 }
 
-// draft fills an intent with fresh random material.
+// draft makes an intent, with what is made here before the call.
 func (r *Reconciler) draft(s *scope, step rotation.Step, container string) (journal.Intent, error) {
 	var random struct {
-		nonce  [journal.NonceBytes]byte
-		secret [secretBytes]byte
-		seal   [32]byte
+		nonce [journal.NonceBytes]byte
+		seal  [32]byte
 	}
-	for _, b := range [][]byte{random.nonce[:], random.secret[:], random.seal[:]} {
+	for _, b := range [][]byte{random.nonce[:], random.seal[:]} {
 		if _, err := rand.Read(b); err != nil {
 			return journal.Intent{}, fmt.Errorf("draw random material: %w", err)
 		}
@@ -119,8 +120,17 @@ func (r *Reconciler) draft(s *scope, step rotation.Step, container string) (jour
 		Failures:       step.Failures,
 		Holder:         r.Options.Holder,
 		CallDeadline:   now.Add(rotation.ClaimTime),
-		ClientSecret:   material.New(base64.RawURLEncoding.EncodeToString(random.secret[:])),
+		Class:          s.account.Upstream.Capabilities().Class,
 		Seal:           random.seal[:],
+	}
+	if drafter, ok := s.account.Upstream.(upstream.Drafter); ok {
+		var err error
+		request := upstream.Request{
+			Parameters: s.parameters, Container: container, Name: intent.UpstreamName(), Title: s.title(), Mark: intent.Mark(), Number: intent.Number,
+		}
+		if intent.Material, err = drafter.Draft(request, rand.Reader); err != nil {
+			return journal.Intent{}, err
+		}
 	}
 	if before := s.version(step.Replaces); before != nil {
 		intent.Replaces = before.Nonce
@@ -157,27 +167,129 @@ func (r *Reconciler) issue(ctx context.Context, s *scope, step rotation.Step) er
 		}
 	}
 	request := upstream.Request{
-		Parameters: s.parameters, Container: v.Container, Name: v.UpstreamName,
-		Title: "Claviger " + s.key.String(), Mark: v.Mark, Material: *v.Material,
+		Parameters: s.parameters, Container: v.Container, Name: v.UpstreamName, Title: s.title(), Mark: v.Mark, Number: v.Number,
+		Material: *v.Material, ID: v.UpstreamID, SecretHandle: v.SecretHandle,
+		Repeat: v.Attempt > 1 || !r.memory.version(v.UID).clean,
 	}
-	err := r.call(upstream.WithSendCheck(ctx, r.fence(v.CallDeadline)), s, func(ctx context.Context) error {
-		_, err := s.account.Upstream.Issue(ctx, request)
+	var issued upstream.Issued
+	err := r.call(upstream.WithSendCheck(ctx, r.fence(v.CallDeadline)), s, func(ctx context.Context) (err error) {
+		issued, err = s.account.Upstream.Issue(ctx, request)
 		return err
 	})
 	if errorsIsBusy(err) {
 		return err
 	}
 	now := r.Clock.Now()
-	r.memory.remember(v.UID, func(m *recollection) {
-		switch {
-		case err == nil:
-			m.answered, m.setback = true, setback{}
-		case upstream.ClassOf(err) == upstream.Conflict:
-			m.condemned = messageOf(err)
-		default:
-			m.setback = fail(m.setback, fmt.Sprintf("version %d cannot be made", v.Number), err, now)
+	r.memory.remember(v.UID, func(m *recollection) { m.hear(v, issued, err, now) })
+	return nil
+}
+
+// hear keeps what the upstream answered to Issue.
+func (m *recollection) hear(v *journal.Version, issued upstream.Issued, err error, now time.Time) {
+	class := upstream.ClassOf(err)
+	told := issued.ID != v.UpstreamID || !issued.SecretHandle.Empty()
+	switch {
+	case err == nil:
+		m.answered, m.setback = v.Class == upstream.WriteAhead, setback{}
+		if v.Class != upstream.WriteAhead || told || !issued.ExpiresAt.IsZero() {
+			m.answer = &journal.Answer{Issued: issued, At: now}
 		}
+		return
+	case class == upstream.Conflict, class == upstream.Rejected:
+		m.condemned = messageOf(err)
+		return
+	case class == upstream.OutcomeUnknown:
+		m.clean, m.lostAttempt = false, v.Attempt
+	case told && issued.ID != "":
+		m.answer = &journal.Answer{Issued: issued}
+	}
+	m.setback = fail(m.setback, fmt.Sprintf("version %d cannot be made", v.Number), err, now)
+}
+
+// title is what people read upstream.
+func (s *scope) title() string { return "Claviger " + s.key.String() }
+
+// writeAnswer writes down what the upstream answered. It goes on while the operator is told
+// to stop, and reads the Secret again when somebody else has written on it, as long as the
+// claim is ours (hazard H5).
+func (r *Reconciler) writeAnswer(ctx context.Context, s *scope, step rotation.Step) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
+	defer cancel()
+	v := s.version(step.Version)
+	answer := *r.memory.version(v.UID).answer
+	same, err := r.sameCredential(ctx, s, v, answer)
+	if err != nil {
+		return err
+	}
+	answer.SameAs = same
+	filled := *v
+	err = retry.OnError(answerRetries, func(err error) bool { return ctx.Err() == nil && !apierrors.IsNotFound(err) }, func() error {
+		var err error
+		if filled, err = r.Store.Fill(ctx, filled, answer); apierrors.IsConflict(err) {
+			fresh, readErr := r.Store.Version(ctx, v.Key, v.UID)
+			if readErr != nil {
+				return readErr
+			}
+			filled = fresh
+			if fresh.Holder != r.Options.Holder {
+				return nil // another process has taken over: the next decision disowns the answer
+			}
+		}
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	s.replace(filled)
+	if filled.Holder == r.Options.Holder {
+		r.memory.remember(v.UID, func(m *recollection) { m.answer = nil })
+	}
+	return nil
+}
+
+// answerRetries are those of the write of an answer.
+var answerRetries = wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.1, Steps: 12, Cap: 5 * time.Second}
+
+// sameCredential finds out whether the upstream answered with what is published already, and
+// returns the nonce of that version. Two versions of one object must never be revoked one
+// by one (hazard C7).
+func (r *Reconciler) sameCredential(ctx context.Context, s *scope, v *journal.Version, answer journal.Answer) (string, error) {
+	published := s.version(s.observeTarget().Published)
+	if published == nil || published == v || answer.At.IsZero() || v.Class == upstream.WriteAhead {
+		return "", nil
+	}
+	if published.Material == nil {
+		if err := r.readVersion(ctx, published); err != nil {
+			return "", err
+		}
+	}
+	if published.Material.Equal(answer.Material) {
+		return published.Nonce, nil
+	}
+	return "", nil
+}
+
+// disown ends upstream what only this process knows of. What the same request leads to
+// again is the other process's as well, and is left to it.
+func (r *Reconciler) disown(ctx context.Context, s *scope, step rotation.Step) error {
+	v := s.version(step.Version)
+	answer := r.memory.version(v.UID).answer
+	if !s.capabilities.Repeatable && !answer.At.IsZero() {
+		handle := v.Handle(s.parameters)
+		handle.Material, handle.ID, handle.SecretHandle = answer.Material, answer.ID, answer.SecretHandle
+		err := r.call(ctx, s, func(ctx context.Context) error { return s.account.Upstream.Revoke(ctx, handle) })
+		if errorsIsBusy(err) {
+			return err
+		}
+		if err != nil && upstream.ClassOf(err) != upstream.NotFound {
+			now := r.Clock.Now()
+			r.memory.remember(v.UID, func(m *recollection) {
+				m.setback = fail(m.setback, fmt.Sprintf("what was made twice for version %d cannot be revoked", v.Number), err, now)
+			})
+			return nil
+		}
+	}
+	r.memory.remember(v.UID, func(m *recollection) { m.answer, m.setback = nil, setback{} })
 	return nil
 }
 
@@ -241,7 +353,7 @@ func (m *recollection) judge(number int64, verdict upstream.Verdict, err error, 
 		if m.refusal == "" {
 			m.refusedSince = now
 		}
-		m.accepted, m.refusal, m.refusedAt = false, verdict.Detail, now
+		m.accepted, m.refusal, m.refusedAt, m.patience = false, verdict.Detail, now, verdict.Patience
 		m.setback = setback{notBefore: now.Add(rotation.Patience(now.Sub(m.refusedSince)))}
 	}
 }

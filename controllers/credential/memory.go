@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/journal"
 	"github.com/claviger-dev/claviger/internal/rotation"
 )
 
@@ -29,7 +30,16 @@ type projection struct {
 
 // recollection is about one version.
 type recollection struct {
-	answered     bool
+	answered bool
+	// clean: this process made the intent, and no call for it is without an answer.
+	// lostAttempt is the claim whose last call is.
+	clean       bool
+	lostAttempt int
+	// answer waits to be written into the journal; nil if none does.
+	answer      *journal.Answer
+	absentSince time.Time
+	patience    time.Duration
+
 	accepted     bool
 	refusal      string
 	refusedSince time.Time

@@ -3,10 +3,12 @@ package credential
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/journal"
 	"github.com/claviger-dev/claviger/internal/rotation"
 	"github.com/claviger-dev/claviger/internal/upstream"
@@ -49,14 +51,39 @@ func (r *Reconciler) revoke(ctx context.Context, s *scope, step rotation.Step) e
 	if errorsIsBusy(err) {
 		return err
 	}
-	now := r.Clock.Now()
+	now, observed := r.Clock.Now(), s.observeVersion(v)
 	r.memory.remember(v.UID, func(m *recollection) {
-		if err == nil || upstream.ClassOf(err) == upstream.NotFound {
+		absent := upstream.ClassOf(err) == upstream.NotFound
+		switch {
+		case err == nil, absent && rotation.Gone(observed, s.capabilities, now):
 			m.revoked, m.setback = true, setback{}
-			return
+		case absent:
+			// A call without an answer may still arrive: it is looked for once more.
+			if m.absentSince.IsZero() {
+				m.absentSince = now
+			}
+			m.setback = setback{notBefore: m.absentSince.Add(s.capabilities.Settle)}
+		default:
+			m.absentSince = time.Time{}
+			m.setback = fail(m.setback, fmt.Sprintf("version %d cannot be revoked", v.Number), err, now)
 		}
-		m.setback = fail(m.setback, fmt.Sprintf("version %d cannot be revoked", v.Number), err, now)
 	})
+	return nil
+}
+
+// suspect writes down that a version may live upstream where nobody can find it: on the
+// issuer, in the log and as an event. Then it counts as ended here.
+func (r *Reconciler) suspect(ctx context.Context, s *scope, step rotation.Step) error {
+	v := s.version(step.Version)
+	log.FromContext(ctx).Info("a version may live upstream and cannot be found there",
+		"version", v.Number, "upstreamName", v.UpstreamName, "container", v.Container, "cause", step.Cause)
+	if err := r.Issuers.Suspect(ctx, s.issuer, v.UpstreamName, v.Container, "Version "+fmt.Sprint(v.Number)+" of credential "+s.key.String()+": "+step.Cause+"."); err != nil {
+		return err
+	}
+	if err := r.edit(ctx, s, v, journal.RevokedAt(r.Clock.Now())); err != nil {
+		return err
+	}
+	r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonOrphanSuspected, "Suspect", "version %d (%s) may live upstream and cannot be revoked: %s", v.Number, v.UpstreamName, step.Cause)
 	return nil
 }
 

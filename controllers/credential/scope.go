@@ -175,7 +175,16 @@ func (s *scope) observeVersion(v *journal.Version) rotation.Version {
 		ClaimMine:     v.Holder == s.holder,
 		ClaimUntil:    v.CallDeadline,
 		FirstClaim:    v.Attempt == 1,
-		Answered:      r.answered,
+		Begun:         v.UpstreamID != "",
+		Identity:      s.identity(v),
+		ExpiresAt:     v.ExpiresAt,
+		Answered:      r.answered || !v.AnsweredAt.IsZero(),
+		Unwritten:     r.answer != nil,
+		Unsure:        !r.answered && v.AnsweredAt.IsZero() && !r.clean,
+		Lost:          r.lostAttempt == v.Attempt,
+		Ineffective:   v.SameAs != "",
+		AbsentSince:   r.absentSince,
+		Patience:      r.patience,
 		Accepted:      r.accepted,
 		Refused:       r.refusal != "",
 		Refusal:       r.refusal,
@@ -186,10 +195,28 @@ func (s *scope) observeVersion(v *journal.Version) rotation.Version {
 		NotBefore:     r.notBefore,
 		Trouble:       r.trouble,
 	}
+	observed.Unsure = observed.Unsure && !observed.OncePublished
 	if !v.RefusedSince.IsZero() && (r.refusedSince.IsZero() || v.RefusedSince.Before(r.refusedSince)) {
 		observed.RefusedSince = v.RefusedSince
 	}
 	return observed
+}
+
+// identity says which upstream object a version is; empty if it is known by its own mark
+// alone, which no other bears.
+func (s *scope) identity(v *journal.Version) string {
+	if v.SameAs != "" {
+		return "nonce/" + v.SameAs
+	}
+	for i := range s.versions {
+		if s.versions[i].SameAs == v.Nonce {
+			return "nonce/" + v.Nonce
+		}
+	}
+	if v.UpstreamID == "" {
+		return ""
+	}
+	return v.Container + "/" + v.UpstreamID
 }
 
 // predecessorGone proves that a version was published: the one that it was made to

@@ -68,6 +68,27 @@ func (a *Accounts) EnsureInUse(ctx context.Context, issuer *v1alpha1.CredentialI
 	return nil
 }
 
+// Suspect writes into the issuer's status what may live upstream and cannot be found there,
+// before the journal forgets it (hazard H17).
+func (a *Accounts) Suspect(ctx context.Context, issuer *v1alpha1.CredentialIssuer, name, container, reason string) error {
+	live := &v1alpha1.CredentialIssuer{}
+	if err := a.live.Get(ctx, client.ObjectKeyFromObject(issuer), live); err != nil {
+		return fmt.Errorf("read issuer %s: %w", issuer.Name, err)
+	}
+	unresolved := &live.Status.Unresolved
+	if slices.ContainsFunc(unresolved.Newest, func(o v1alpha1.SuspectedOrphan) bool { return o.Name == name && o.Container == container }) {
+		return nil
+	}
+	unresolved.Count++
+	entry := v1alpha1.SuspectedOrphan{Name: name, Container: container, Reason: reason}
+	unresolved.Newest = append([]v1alpha1.SuspectedOrphan{entry}, unresolved.Newest...)
+	unresolved.Newest = unresolved.Newest[:min(len(unresolved.Newest), namedOrphans)]
+	if err := a.client.Status().Update(ctx, live, client.FieldOwner(journal.FieldManager)); err != nil {
+		return fmt.Errorf("write the status of issuer %s: %w", issuer.Name, err)
+	}
+	return nil
+}
+
 // marked reports whether a login Secret has all that EnsureInUse puts on it.
 func (a *Accounts) marked(secret *metav1.PartialObjectMetadata) bool {
 	return secret.Labels[journal.LabelRole] == journal.RoleLogin &&

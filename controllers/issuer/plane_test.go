@@ -304,7 +304,8 @@ func (*world) intent(c *v1alpha1.APIClientCredential, issuer *v1alpha1.Credentia
 		Issuer:    journal.Issuer{Kind: issuerKind, Name: issuer.Name, UID: issuer.UID},
 		Container: "apic.example/a1", Number: number, Nonce: nonce(number), DeletionPolicy: "Revoke",
 		IntentAt: intentAt, Holder: "test", CallDeadline: intentAt.Add(20 * time.Second),
-		ClientSecret: material.New(fmt.Sprintf("secret-%d", number)), Seal: []byte("seal"),
+		Class:    upstream.WriteAhead,
+		Material: material.Material{ClientID: "id", ClientSecret: material.New(fmt.Sprintf("secret-%d", number))}, Seal: []byte("seal"),
 	}.Secret()
 }
 

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/claviger-dev/claviger/internal/material"
+	"github.com/claviger-dev/claviger/internal/upstream"
 )
 
 var (
@@ -32,7 +33,8 @@ func intent() Intent {
 		Issuer: Issuer{Kind: "CredentialIssuer", Name: "apic", UID: "issuer-uid"}, Container: "apic.example/org/catalog/app",
 		Number: 7, Nonce: nonce, DeletionPolicy: "Revoke", IntentAt: noon, Answers: noon.Add(-time.Minute), Replaces: "ffeeddccbbaa99887766",
 		Cause: "older than 90d", Failures: 2, Holder: "process-1", CallDeadline: noon.Add(50 * time.Second),
-		ClientSecret: material.New("s3cr3t-of-the-fixture"), Seal: []byte("seal-of-the-fixture"),
+		Class:    upstream.WriteAhead,
+		Material: material.Material{ClientID: "0bc85a15cc202d110001020304050607", ClientSecret: material.New("s3cr3t-of-the-fixture")}, Seal: []byte("seal-of-the-fixture"),
 	}
 }
 
@@ -59,6 +61,7 @@ func asWritten() Version {
 		Issuer: Issuer{Kind: "CredentialIssuer", Name: "apic", UID: "issuer-uid"}, Container: "apic.example/org/catalog/app",
 		Number: 7, Nonce: "00010203040506070809", Mark: "0bc85a15cc202d110001020304050607", UpstreamName: "cl-bpefufomeawrc-aaaqeaye", DeletionPolicy: "Revoke",
 		IntentAt: noon, Answers: noon.Add(-time.Minute), Replaces: "ffeeddccbbaa99887766", Cause: "older than 90d",
+		Class:  upstream.WriteAhead,
 		Holder: "process-1", Attempt: 1, CallDeadline: noon.Add(50 * time.Second), Failures: 2,
 		Material: &material.Material{ClientID: "0bc85a15cc202d110001020304050607", ClientSecret: material.New("s3cr3t-of-the-fixture")},
 		Seal:     []byte("seal-of-the-fixture"),

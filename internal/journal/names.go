@@ -76,6 +76,18 @@ const (
 	AnnotationFailures       = prefix + "failures"
 	AnnotationRevokedAt      = prefix + "revoked-at"
 	AnnotationRetainedFrom   = prefix + "retained-from"
+	// AnnotationClass is the creation class of a version that the upstream makes; absent
+	// for class WriteAhead.
+	AnnotationClass = prefix + "creation-class"
+	// AnnotationAnsweredAt is when the upstream's answer was written down.
+	AnnotationAnsweredAt = prefix + "answered-at"
+	// AnnotationUpstreamID is the upstream's own public id of the version.
+	AnnotationUpstreamID = prefix + "upstream-id"
+	// AnnotationSameAs is the nonce of the version whose very credential the upstream answered
+	// with: the two are one object there.
+	AnnotationSameAs = prefix + "same-as"
+	// AnnotationExpiresAt is when the upstream ends the version by itself.
+	AnnotationExpiresAt = prefix + "expires-at"
 	// AnnotationRendered stands on the target: nonce, template hash and keyed hash
 	// of our keys. It is a hint that saves a comparison, never an authority.
 	AnnotationRendered = prefix + "rendered"

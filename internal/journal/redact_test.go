@@ -38,7 +38,11 @@ func leaks(text string) bool {
 // sealed is an intent whose secret values are the canary.
 func sealed() Intent {
 	i := intent()
-	i.ClientSecret, i.Seal = material.New(canary), []byte(canary)
+	i.Material = material.Material{
+		ClientID: "id", ClientSecret: material.New(canary), PrivateKey: material.New(canary), Token: material.New(canary),
+		APIKey: material.New(canary), Document: material.New(canary),
+	}
+	i.Seal = []byte(canary)
 	return i
 }
 
@@ -125,8 +129,13 @@ func TestNoSecretIsInAnError(t *testing.T) {
 	for key := range sealed().Secret().Data {
 		secret := sealed().Secret()
 		delete(secret.Data, key)
-		if _, err := ParseSecret(secret); err == nil || leaks(err.Error()) {
+		if _, err := ParseSecret(secret); err != nil && leaks(err.Error()) {
 			t.Errorf("without %s: %v", key, err)
 		}
+	}
+	secret := sealed().Secret()
+	secret.Data[keyAttributes] = []byte(canary)
+	if _, err := ParseSecret(secret); err == nil || leaks(err.Error()) {
+		t.Errorf("with unreadable attributes: %v", err)
 	}
 }

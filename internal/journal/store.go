@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -9,6 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/claviger-dev/claviger/internal/upstream"
 )
 
 // Store reads and writes the journal on the API server. Client writes; Live reads
@@ -50,8 +53,44 @@ func (s Store) Edit(ctx context.Context, v Version, edits ...Edit) (Version, err
 		return v, fmt.Errorf("edit version Secret %s: %w", v.Key.Name, err)
 	}
 	edited, err := Parse(after)
-	edited.Material, edited.Seal = v.Material, v.Seal
+	edited.Material, edited.SecretHandle, edited.Seal = v.Material, v.SecretHandle, v.Seal
 	return edited, err
+}
+
+// Fill writes the upstream's answer into the version Secret, if the Secret is still as it
+// was read: a claim that somebody else took over makes it a conflict, and the answer is then
+// not ours to keep (hazard C2). What
+// class WriteAhead holds is never changed; only what the answer tells about it is noted.
+func (s Store) Fill(ctx context.Context, v Version, answer Answer) (Version, error) {
+	issued, at := answer.Issued, answer.At
+	if v.Class == upstream.WriteAhead {
+		return s.Edit(ctx, v, answer.edit())
+	}
+	after := v.meta.DeepCopy()
+	answer.edit()(after)
+	patch := map[string]any{"metadata": map[string]any{
+		"uid": v.UID, "resourceVersion": v.ResourceVersion, "annotations": after.Annotations,
+	}}
+	data := map[string][]byte{}
+	if !at.IsZero() {
+		data = encode(issued.Material)
+	}
+	if !issued.SecretHandle.Empty() {
+		data[keyHandle] = []byte(issued.SecretHandle.Reveal())
+	} else if !at.IsZero() {
+		// A handle may change with a later answer (hazard H6); nothing else does.
+		patch["immutable"] = true
+	}
+	patch["data"] = data
+	body, err := json.Marshal(patch)
+	if err != nil {
+		return v, fmt.Errorf("write the answer into version Secret %s: %w", v.Key.Name, err)
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: v.Key.Namespace, Name: v.Key.Name}}
+	if err := s.Client.Patch(ctx, secret, client.RawPatch(types.MergePatchType, body), client.FieldOwner(FieldManager)); err != nil {
+		return v, fmt.Errorf("write the answer into version Secret %s: %w", v.Key.Name, err)
+	}
+	return ParseSecret(secret)
 }
 
 func (s Store) edit(ctx context.Context, before *metav1.PartialObjectMetadata, edits []Edit) (*metav1.PartialObjectMetadata, error) {

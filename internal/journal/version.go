@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -16,15 +17,6 @@ import (
 
 	"github.com/claviger-dev/claviger/internal/material"
 	"github.com/claviger-dev/claviger/internal/upstream"
-)
-
-// Data keys of a version Secret.
-const (
-	keyClientID     = "client_id"
-	keyClientSecret = "client_secret"
-	// keySeal keys the hash that stands on the target, so that the hash tells
-	// nothing to who cannot read the version Secret.
-	keySeal = "seal"
 )
 
 // ErrTooNew says that a newer operator wrote the version. It may only be looked at
@@ -69,6 +61,18 @@ type Version struct {
 	Attempt      int
 	CallDeadline time.Time
 
+	// Class is the creation class of the upstream when the version was begun.
+	Class upstream.Class
+	// AnsweredAt is when the upstream's answer was written down; zero for class
+	// WriteAhead, which needs none.
+	AnsweredAt time.Time
+	// UpstreamID is the upstream's own id; empty if it has told none.
+	UpstreamID string
+	// ExpiresAt is when the upstream ends the version by itself; zero means never.
+	ExpiresAt time.Time
+	// SameAs is the nonce of an older version that is the same upstream object.
+	SameAs string
+
 	Published    bool
 	RepublishAt  time.Time
 	RefusedSince time.Time
@@ -77,9 +81,10 @@ type Version struct {
 	RevokedAt    time.Time
 	RetainedFrom string
 
-	// Material and Seal are nil unless the whole Secret was read.
-	Material *material.Material
-	Seal     Seal
+	// Material, SecretHandle and Seal are empty unless the whole Secret was read.
+	Material     *material.Material
+	SecretHandle material.Secret
+	Seal         Seal
 
 	// meta is what was read, for the patches made from it.
 	meta *metav1.PartialObjectMetadata
@@ -104,6 +109,9 @@ func Parse(object metav1.Object) (Version, error) {
 		Holder:          a[AnnotationHolder],
 		Published:       a[AnnotationPublished] != "",
 		RetainedFrom:    a[AnnotationRetainedFrom],
+		Class:           upstream.Class(cmp.Or(a[AnnotationClass], string(upstream.WriteAhead))),
+		UpstreamID:      a[AnnotationUpstreamID],
+		SameAs:          a[AnnotationSameAs],
 		meta:            secretMetadata(object),
 	}
 	r := reader{annotations: a}
@@ -122,6 +130,8 @@ func Parse(object metav1.Object) (Version, error) {
 	v.RefusedSince = r.time(AnnotationRefusedSince, false)
 	v.FailedAt = r.time(AnnotationFailedAt, false)
 	v.RevokedAt = r.time(AnnotationRevokedAt, false)
+	v.AnsweredAt = r.time(AnnotationAnsweredAt, false)
+	v.ExpiresAt = r.time(AnnotationExpiresAt, false)
 	if format := r.text(AnnotationFormat); format != "" && format != Format {
 		return v, fmt.Errorf("version Secret %s has format %q, this operator reads %q: %w", v.Key.Name, format, Format, ErrTooNew)
 	}
@@ -140,21 +150,34 @@ func ParseSecret(secret *corev1.Secret) (Version, error) {
 	if err != nil {
 		return v, err
 	}
-	v.Material = &material.Material{
-		ClientID:     string(secret.Data[keyClientID]),
-		ClientSecret: material.New(string(secret.Data[keyClientSecret])),
+	m, err := decode(secret.Data)
+	if err != nil {
+		return v, fmt.Errorf("version Secret %s: %w", v.Key.Name, err)
 	}
-	v.Seal = secret.Data[keySeal]
-	if v.Material.ClientID == "" || v.Material.ClientSecret.Empty() || len(v.Seal) == 0 {
+	v.Material, v.Seal = m, secret.Data[keySeal]
+	if handle := secret.Data[keyHandle]; len(handle) > 0 {
+		v.SecretHandle = material.New(string(handle))
+	}
+	complete := v.Class == upstream.WriteAhead || !v.AnsweredAt.IsZero()
+	nameless := !m.ClientSecret.Empty() && m.ClientID == ""
+	if complete && (m.Empty() || nameless) || len(v.Seal) == 0 {
 		return v, fmt.Errorf("version Secret %s lacks material", v.Key.Name)
 	}
 	return v, nil
 }
 
+// Complete: nothing that a workload needs is still to come from the upstream.
+func (v *Version) Complete() bool {
+	return v.Class == upstream.WriteAhead || !v.AnsweredAt.IsZero()
+}
+
 // Handle names the version for the upstream. The material is empty unless the
 // whole Secret was read.
 func (v *Version) Handle(parameters []byte) upstream.Handle {
-	h := upstream.Handle{Parameters: parameters, Container: v.Container, Name: v.UpstreamName, Mark: v.Mark}
+	h := upstream.Handle{
+		Parameters: parameters, Container: v.Container, Name: v.UpstreamName, Mark: v.Mark, Number: v.Number,
+		ID: v.UpstreamID, SecretHandle: v.SecretHandle, ExpiresAt: v.ExpiresAt,
+	}
 	if v.Material != nil {
 		h.Material = *v.Material
 	}
@@ -236,16 +259,25 @@ type Intent struct {
 	Failures       int
 	Holder         string
 	CallDeadline   time.Time
-	ClientSecret   material.Secret
-	Seal           Seal
+	Class          upstream.Class
+	// Material is what is made here before the call: all of it for class WriteAhead.
+	Material material.Material
+	Seal     Seal
 }
 
-// Secret writes the intent as a version Secret, complete: nothing is filled in
-// after the upstream answered, so no answer can be lost (class WriteAhead).
+// Mark is what the version will be recognised by upstream.
+func (i Intent) Mark() upstream.Mark { return MarkFor(i.ClusterID, string(i.CredentialUID), i.Nonce) }
+
+// UpstreamName is the name that it will have there.
+func (i Intent) UpstreamName() string {
+	return UpstreamName(i.ClusterID, string(i.CredentialUID), i.Nonce)
+}
+
+// Secret writes the intent as a version Secret. For class WriteAhead it is complete:
+// nothing is filled in after the upstream answered, so no answer can be lost.
 func (i Intent) Secret() *corev1.Secret {
 	uid := string(i.CredentialUID)
-	mark := MarkFor(i.ClusterID, uid, i.Nonce)
-	immutable := true
+	complete := i.Class == upstream.WriteAhead
 	annotations := map[string]string{
 		AnnotationFormat:         Format,
 		AnnotationClusterID:      i.ClusterID,
@@ -254,8 +286,8 @@ func (i Intent) Secret() *corev1.Secret {
 		AnnotationContainer:      i.Container,
 		AnnotationNumber:         strconv.FormatInt(i.Number, 10),
 		AnnotationNonce:          hex.EncodeToString(i.Nonce[:]),
-		AnnotationMark:           string(mark),
-		AnnotationUpstreamName:   UpstreamName(i.ClusterID, uid, i.Nonce),
+		AnnotationMark:           string(i.Mark()),
+		AnnotationUpstreamName:   i.UpstreamName(),
 		AnnotationDeletionPolicy: i.DeletionPolicy,
 		AnnotationIntentAt:       stamp(i.IntentAt),
 		AnnotationCause:          i.Cause,
@@ -263,6 +295,11 @@ func (i Intent) Secret() *corev1.Secret {
 		AnnotationAttempt:        "1",
 		AnnotationCallDeadline:   stamp(i.CallDeadline),
 	}
+	if !complete {
+		annotations[AnnotationClass] = string(i.Class)
+	}
+	data := encode(i.Material)
+	data[keySeal] = i.Seal
 	if !i.Answers.IsZero() {
 		annotations[AnnotationAnswers] = stamp(i.Answers)
 	}
@@ -285,12 +322,8 @@ func (i Intent) Secret() *corev1.Secret {
 			Finalizers:  []string{FinalizerUpstream},
 		},
 		Type:      SecretType,
-		Immutable: &immutable,
-		Data: map[string][]byte{
-			keyClientID:     []byte(mark),
-			keyClientSecret: []byte(i.ClientSecret.Reveal()),
-			keySeal:         i.Seal,
-		},
+		Immutable: &complete,
+		Data:      data,
 	}
 }
 
@@ -329,6 +362,34 @@ func FailedAt(t time.Time, failures int) Edit {
 	return func(o metav1.Object) {
 		annotate(AnnotationFailedAt, stamp(t))(o)
 		annotate(AnnotationFailures, strconv.Itoa(failures))(o)
+	}
+}
+
+// Answer is what is written down of an upstream's answer.
+type Answer struct {
+	upstream.Issued
+	// At is when it was complete; zero for what was only begun.
+	At time.Time
+	// SameAs is the nonce of the version whose credential it is; empty if it is a new one.
+	SameAs string
+}
+
+// edit records what is not secret of an answer.
+func (a Answer) edit() Edit {
+	issued, at := a.Issued, a.At
+	return func(o metav1.Object) {
+		if a.SameAs != "" {
+			annotate(AnnotationSameAs, a.SameAs)(o)
+		}
+		if !at.IsZero() {
+			annotate(AnnotationAnsweredAt, stamp(at))(o)
+		}
+		if issued.ID != "" {
+			annotate(AnnotationUpstreamID, issued.ID)(o)
+		}
+		if !issued.ExpiresAt.IsZero() {
+			annotate(AnnotationExpiresAt, stamp(issued.ExpiresAt))(o)
+		}
 	}
 }
 

@@ -54,7 +54,7 @@ func working() *facts {
 			Fresh:      everything,
 		},
 		policy: Policy{RotateAfter: interval.FromDuration(30 * days), Overlap: interval.FromDuration(2 * days), VerifyTimeout: 10 * time.Minute},
-		caps:   Capabilities{RepeatHarmless: true, Verifies: true, Overlap: true, Settle: time.Minute},
+		caps:   Capabilities{RepeatHarmless: true, Repeatable: true, Addressable: true, Verifies: true, Overlap: true, Settle: time.Minute},
 	}
 }
 
@@ -135,7 +135,7 @@ func decide(t *testing.T, table []decision) {
 // allDecisions are all tables of this package.
 func allDecisions(t *testing.T) []decision {
 	t.Helper()
-	return slices.Concat(keepDecisions(), adoptDecisions(), wayDecisions(), retireDecisions(t), succeedDecisions(t), endDecisions())
+	return slices.Concat(keepDecisions(), adoptDecisions(), wayDecisions(), retireDecisions(t), succeedDecisions(t), endDecisions(), answerDecisions())
 }
 
 func TestEveryActionIsDecidedInSomeCase(t *testing.T) {

@@ -50,6 +50,9 @@ func carryOn(s *situation) *Step {
 	if v.Condemned != "" {
 		return s.fail(v, v.Condemned)
 	}
+	if v.Ineffective {
+		return s.fail(v, "the upstream answered with the credential that is published already: that is no rotation")
+	}
 	if v.Answered && (v.Accepted || !s.caps.Verifies) {
 		switch {
 		case s.now.Before(v.NotBefore):
@@ -110,15 +113,16 @@ func (s *situation) issue(v *Version) *Step {
 		s.note(v.Trouble, notice, v.NotBefore)
 		return nil
 	}
-	if s.claimed(v) {
+	// What was never called, what the upstream has begun, and what a repeat does not double
+	// may be called, and be taken over, at once.
+	harmless := !v.Unsure || v.Begun || s.caps.RepeatHarmless
+	switch {
+	case s.claimed(v) && (harmless || !v.Lost):
 		return &Step{Action: Issue, Version: v.Number}
+	case harmless:
+		return &Step{Action: Claim, Version: v.Number}
 	}
-	if takeover := v.ClaimUntil.Add(s.caps.Settle); !s.caps.RepeatHarmless && s.now.Before(takeover) {
-		s.note(&Problem{Reason: "WaitingForClaim", Message: fmt.Sprintf(
-			"whether version %d was made is decided when no call for it can be under way any more", v.Number)}, notice, takeover)
-		return nil
-	}
-	return &Step{Action: Claim, Version: v.Number}
+	return s.lost(v, notice)
 }
 
 func (s *situation) verify(v *Version) *Step {
@@ -128,8 +132,8 @@ func (s *situation) verify(v *Version) *Step {
 		// nothing about the material (hazard H4), and since an old one another process
 		// may have seen it accepted.
 		fresh := v.Trouble == nil && s.now.Before(v.NotBefore)
-		if fresh && refusedFor >= s.policy.VerifyTimeout {
-			return s.fail(v, "refused for "+s.policy.VerifyTimeout.String()+": "+v.Refusal)
+		if patience := max(s.policy.VerifyTimeout, v.Patience); fresh && refusedFor >= patience {
+			return s.fail(v, "refused for "+patience.String()+": "+v.Refusal)
 		}
 		if !v.RefusedNoted && refusedFor >= refusalNoted {
 			return &Step{Action: NoteRefusal, Version: v.Number}

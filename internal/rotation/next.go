@@ -23,6 +23,7 @@ type rule func(*situation) *Step
 
 // keep is the life of a credential that is wanted, in order of urgency.
 var keep = []rule{
+	writeAnswers,
 	refuseStrangeJournals,
 	respectSuspension,
 	finishRetirements,
@@ -41,6 +42,7 @@ var keep = []rule{
 
 // end is the way of a credential that is being deleted.
 var end = []rule{
+	writeAnswers,
 	respectSuspension,
 	abandon,
 	refuseStrangeJournals,

@@ -267,12 +267,12 @@ func wayDecisions() []decision {
 		{"a call that just ends before the claim is made", renewing(func(v *Version) { v.ClaimUntil = in(CallTime + 1) }), Step{Action: Issue, Version: 2}},
 		{
 			"where a repeat does harm a claim is taken over after its end and the settle time", both(
-				renewing(func(v *Version) { v.ClaimMine, v.ClaimUntil = false, in(time.Second) }), func(f *facts) { f.caps.RepeatHarmless = false }),
+				renewing(func(v *Version) { v.Unsure, v.ClaimMine, v.ClaimUntil = true, false, in(time.Second) }), func(f *facts) { f.caps.RepeatHarmless = false }),
 			Step{Action: Wait, Until: in(time.Second + time.Minute), Problem: claim, Notice: issuing},
 		},
 		{
 			"the settle time ends at its end", both(
-				renewing(func(v *Version) { v.ClaimMine, v.ClaimUntil = false, ago(time.Minute) }), func(f *facts) { f.caps.RepeatHarmless = false }),
+				renewing(func(v *Version) { v.Unsure, v.ClaimMine, v.ClaimUntil = true, false, ago(time.Minute) }), func(f *facts) { f.caps.RepeatHarmless = false }),
 			Step{Action: Claim, Version: 2},
 		},
 		{

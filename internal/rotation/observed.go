@@ -160,17 +160,40 @@ type Version struct {
 	ClaimUntil time.Time
 	FirstClaim bool
 
+	// Begun: the journal holds what a first answer told of a version that the upstream still
+	// works on, so the same request leads to the same object.
+	Begun bool
+	// Identity says which upstream object the version is; empty if nobody knows. Two
+	// versions of one identity are one object (hazard C7).
+	Identity string
+	// ExpiresAt is when the upstream ends it by itself; zero means never.
+	ExpiresAt time.Time
+
 	// What this process remembers of its own calls. Losing it costs a repeated
 	// call, never a wrong one.
 
-	// Answered: the upstream answered Issue.
+	// Answered: the upstream answered Issue. For upstreams that make the material this is
+	// in the journal.
 	Answered bool
+	// Unwritten: an answer came and the journal does not hold it yet.
+	Unwritten bool
+	// Unsure: nobody knows whether a call for it has reached the upstream. Lost: the last
+	// call under the present claim is such a one.
+	Unsure bool
+	Lost   bool
+	// Ineffective: the upstream answered with the very credential that is published.
+	Ineffective bool
+	// AbsentSince is the first time in a row that it was proven not to exist upstream.
+	AbsentSince time.Time
 	// Accepted: the upstream took the material.
 	Accepted bool
 	// Refused: the last verification was a definite refusal, in the words of
 	// Refusal.
 	Refused bool
 	Refusal string
+	// Patience is how long such a refusal may last for a healthy version, where that is
+	// longer than the policy's time.
+	Patience time.Duration
 	// RefusedSince is the first refusal in a row; RefusedNoted says that the journal
 	// has it, so that a restart does not begin to count anew.
 	RefusedSince time.Time
@@ -198,6 +221,9 @@ type Policy struct {
 	RotateAfter interval.Interval
 	// Overlap is how long a predecessor outlives the publication of its successor.
 	Overlap interval.Interval
+	// RenewBefore is how long before the upstream's own end a successor is due; zero means a
+	// third of the version's life.
+	RenewBefore interval.Interval
 	// Windows bind routine renewal and retirement.
 	Windows interval.Windows
 	// VerifyTimeout is how long definite refusals are patience.
@@ -212,6 +238,12 @@ type Capabilities struct {
 	// RepeatHarmless: the same request twice yields one object, so a claim may be
 	// taken over at once (classes WriteAhead and Readable with unique names or ids).
 	RepeatHarmless bool
+	// Repeatable: the same request leads to the same object, at the latest when no earlier
+	// call can be under way any more (classes WriteAhead and Readable).
+	Repeatable bool
+	// Addressable: what a lost answer has left can be found and ended (all classes but
+	// GrantOnly and Blind).
+	Addressable bool
 	// Verifies: the adapter can prove material.
 	Verifies bool
 	// Overlap: two versions may be valid side by side.

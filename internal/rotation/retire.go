@@ -16,12 +16,14 @@ func finishRetirements(s *situation) *Step {
 			continue // not deleted, or let go in this pass and nothing of ours any more
 		}
 		tombstone := !s.ending() && s.evidence(v)
+		// What another version is as well is forgotten here and lives on there.
+		over := v.Revoked || s.shared(v)
 		switch {
-		case v.Revoked && !tombstone:
+		case over && !tombstone:
 			return &Step{Action: Release, Version: v.Number}
-		case v.Revoked && !v.RevokedNoted:
+		case over && !v.RevokedNoted:
 			return &Step{Action: NoteRevoked, Version: v.Number}
-		case v.Revoked:
+		case over:
 			continue
 		case !s.ending() && !s.dispensable(v):
 			// Revoking it now would leave workloads with a dead credential. Its
@@ -99,6 +101,11 @@ func (s *situation) revoke(v *Version) *Step {
 		// revoke would live for ever.
 		s.note(&Problem{Reason: "WaitingForClaim", Message: fmt.Sprintf(
 			"version %d is revoked when no earlier call for it can be under way any more", v.Number)}, notice, v.ClaimUntil)
+	case !s.caps.Addressable && !v.Answered && s.now.Before(v.ClaimUntil.Add(s.caps.Settle)):
+		s.note(&Problem{Reason: "WaitingForClaim", Message: fmt.Sprintf(
+			"version %d is let go when no call for it can be under way any more", v.Number)}, notice, v.ClaimUntil.Add(s.caps.Settle))
+	case !s.caps.Addressable && !v.Answered && v.Unsure:
+		return &Step{Action: Suspect, Version: v.Number, Cause: "its answer was lost, and this upstream cannot be searched"}
 	case s.now.Before(v.NotBefore):
 		s.note(v.Trouble, notice, v.NotBefore)
 	default:

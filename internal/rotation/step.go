@@ -23,6 +23,14 @@ const (
 	Adopt Action = "Adopt"
 	// Issue calls the upstream to create the version.
 	Issue Action = "Issue"
+	// WriteAnswer writes the upstream's answer into the version Secret.
+	WriteAnswer Action = "WriteAnswer"
+	// Disown ends upstream what an answer told of, because another process has taken over the
+	// claim meanwhile and will not know of it.
+	Disown Action = "Disown"
+	// Suspect lets a version go that may live upstream and cannot be found there, after it
+	// was written down where an administrator looks.
+	Suspect Action = "Suspect"
 	// Verify asks the upstream whether it takes the material.
 	Verify Action = "Verify"
 	// NoteRefusal records since when the material is refused.
@@ -60,7 +68,7 @@ const (
 // Actions lists every action, for tests that must not forget one.
 func Actions() []Action {
 	return []Action{
-		Wait, Look, AddFinalizer, HoldIssuer, CreateIntent, Adopt, Claim, Issue, Verify, NoteRefusal, Fail, MarkRepublish, Publish,
+		Wait, Look, AddFinalizer, HoldIssuer, CreateIntent, Adopt, Claim, Issue, WriteAnswer, Disown, Suspect, Verify, NoteRefusal, Fail, MarkRepublish, Publish,
 		NotePublished, Retire, Revoke, NoteRevoked, Release, Abandon, Retain, RetainTarget, DeleteTarget, RemoveFinalizer,
 	}
 }

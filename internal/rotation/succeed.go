@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/claviger-dev/claviger/internal/interval"
@@ -109,6 +110,9 @@ func (s *situation) due() *due {
 	case !answers.IsZero():
 		return &due{cause: "requested", answers: answers}
 	}
+	if d := s.expiring(current); d != nil {
+		return d
+	}
 	if s.policy.RotateAfter.IsUnlimited() || s.policy.Problem != nil {
 		return nil
 	}
@@ -118,6 +122,26 @@ func (s *situation) due() *due {
 		return nil
 	}
 	return &due{cause: "older than " + s.policy.RotateAfter.String(), routine: true}
+}
+
+// expiring: the upstream ends the version by itself. Windows bind a renewal for expiry only
+// while the next one opens early enough: half of the time that is left is kept for
+// verification and uptake (hazard H15).
+func (s *situation) expiring(v *Version) *due {
+	by := expiresBy(s.policy, v)
+	if by.IsZero() {
+		return nil
+	}
+	if s.now.Before(by) {
+		s.wake(by)
+		return nil
+	}
+	d := &due{cause: "version " + strconv.FormatInt(v.Number, 10) + " expires at " + text(v.ExpiresAt)}
+	latest := by.Add(v.ExpiresAt.Sub(by) / 2)
+	if next, ok := s.policy.Windows.Next(s.now); ok && next.After(s.now) && next.Before(latest) {
+		d.routine = true
+	}
+	return d
 }
 
 // dueAt is the age at which a successor is wanted, less the jitter that spreads a
@@ -178,6 +202,10 @@ func (s *situation) hindrance(d *due) (*Problem, time.Time) {
 		return s.Credential.Trouble, s.Credential.NotBefore
 	}
 	if newest := s.newest(); newest != nil && newest.Failed {
+		if !s.caps.Addressable && newest.Failures >= maxLostGrants && d.answers.IsZero() {
+			return &Problem{Reason: "TooManyAttempts", Stalled: true, Message: fmt.Sprintf(
+				"%d versions in a row were not accepted, and this upstream cannot be searched for what they left: request a rotation when the cause is gone", newest.Failures)}, time.Time{}
+		}
 		if retry := newest.FailedAt.Add(Backoff(newest.Failures)); s.now.Before(retry) {
 			return &Problem{Reason: "BackingOff", Message: fmt.Sprintf(
 				"version %d was never accepted; the next one is made at %s, after failure %d in a row", newest.Number, text(retry), newest.Failures)}, retry

@@ -865,7 +865,7 @@ func (o *operator) addTo(k *key, w *world) {
 	k.flags(o.pass.seen.target.revision == w.target.revision, o.pass.began == w.story)
 }
 
-var harmless = Capabilities{RepeatHarmless: true, Verifies: true, Overlap: true, Settle: time.Minute}
+var harmless = Capabilities{RepeatHarmless: true, Repeatable: true, Addressable: true, Verifies: true, Overlap: true, Settle: time.Minute}
 
 // live lets one operator go on until nothing is left to do.
 func live(t *testing.T, w *world, o *operator, p Policy) {
