@@ -44,8 +44,8 @@ type APIClientCredential struct {
 
 // APIClientCredentialSpec says what is wanted.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.ibmAPIConnect)].filter(x, x).size() == 1",message="exactly one upstream must be set: ibmAPIConnect"
-// +kubebuilder:validation:XValidation:rule="has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect)",message="the upstream of a credential is immutable: make a new credential, move the workloads, delete this one"
+// +kubebuilder:validation:XValidation:rule="[has(self.ibmAPIConnect), has(self.sapNeo)].filter(x, x).size() == 1",message="exactly one upstream must be set: ibmAPIConnect or sapNeo"
+// +kubebuilder:validation:XValidation:rule="has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo)",message="the upstream of a credential is immutable: make a new credential, move the workloads, delete this one"
 type APIClientCredentialSpec struct {
 	// IssuerRef names the account that the credential is created with. Immutable:
 	// a credential lives in one upstream.
@@ -67,6 +67,12 @@ type APIClientCredentialSpec struct {
 	//
 	// +optional
 	IBMAPIConnect *IBMAPIConnectCredential `json:"ibmAPIConnect,omitempty"`
+
+	// SAPNeo asks for an OAuth client of a subaccount of SAP Neo. The issuer must be of
+	// the same upstream.
+	//
+	// +optional
+	SAPNeo *SAPNeoCredential `json:"sapNeo,omitempty"`
 
 	// Secret is what the workloads mount.
 	//
@@ -353,6 +359,9 @@ type APIClientCredentialList struct {
 func (s *APIClientCredentialSpec) Upstream() (member string, parameters any) {
 	if s.IBMAPIConnect != nil {
 		return "ibmAPIConnect", s.IBMAPIConnect
+	}
+	if s.SAPNeo != nil {
+		return "sapNeo", s.SAPNeo
 	}
 	return "", nil
 }

@@ -36,10 +36,12 @@ type CredentialIssuer struct {
 
 // CredentialIssuerSpec says which account.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.ibmAPIConnect)].filter(x, x).size() == 1",message="exactly one upstream must be set: ibmAPIConnect"
-// +kubebuilder:validation:XValidation:rule="has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect)",message="the upstream of an issuer is immutable: make a new issuer"
+// +kubebuilder:validation:XValidation:rule="[has(self.ibmAPIConnect), has(self.sapNeo)].filter(x, x).size() == 1",message="exactly one upstream must be set: ibmAPIConnect or sapNeo"
+// +kubebuilder:validation:XValidation:rule="has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo)",message="the upstream of an issuer is immutable: make a new issuer"
 type CredentialIssuerSpec struct {
-	// RateLimit is the budget of calls of all credentials of this issuer together.
+	// RateLimit is the budget of calls of all credentials of this issuer together. An
+	// issuer of SAP Neo never makes more than 1.5 calls a second and 8 at once, whatever
+	// is written here: a subaccount takes 100 a minute.
 	//
 	// +optional
 	// +kubebuilder:default={}
@@ -49,6 +51,12 @@ type CredentialIssuerSpec struct {
 	//
 	// +optional
 	IBMAPIConnect *IBMAPIConnectIssuer `json:"ibmAPIConnect,omitempty"`
+
+	// SAPNeo is a platform API client of a subaccount of SAP Neo, which ends on
+	// 2028-12-31.
+	//
+	// +optional
+	SAPNeo *SAPNeoIssuer `json:"sapNeo,omitempty"`
 
 	// Suspend is the kill switch of the upstream: while it is true nothing is sent
 	// to it, for none of the issuer's credentials. Published Secrets are still put
@@ -264,6 +272,9 @@ func (s *CredentialIssuerSpec) Upstream() (member string, parameters any) {
 	if s.IBMAPIConnect != nil {
 		return "ibmAPIConnect", s.IBMAPIConnect
 	}
+	if s.SAPNeo != nil {
+		return "sapNeo", s.SAPNeo
+	}
 	return "", nil
 }
 
@@ -271,6 +282,9 @@ func (s *CredentialIssuerSpec) Upstream() (member string, parameters any) {
 func (s *CredentialIssuerSpec) LoginSecret() string {
 	if s.IBMAPIConnect != nil {
 		return s.IBMAPIConnect.Login.SecretRef.Name
+	}
+	if s.SAPNeo != nil {
+		return s.SAPNeo.Login.SecretRef.Name
 	}
 	return ""
 }
@@ -280,5 +294,23 @@ func (s *CredentialIssuerSpec) CABundle() string {
 	if s.IBMAPIConnect != nil {
 		return s.IBMAPIConnect.CABundle
 	}
+	if s.SAPNeo != nil {
+		return s.SAPNeo.CABundle
+	}
 	return ""
+}
+
+// Budget is how many calls a second, and how many at once, the issuer may make.
+func (s *CredentialIssuerSpec) Budget() (perSecond float64, burst int) {
+	perSecond, burst = float64(s.RateLimit.PerSecond), int(s.RateLimit.Burst)
+	if s.SAPNeo == nil {
+		return perSecond, burst
+	}
+	if perSecond <= 0 || perSecond > neoPerSecond {
+		perSecond = neoPerSecond
+	}
+	if burst <= 0 || burst > neoBurst {
+		burst = neoBurst
+	}
+	return perSecond, burst
 }

@@ -24,8 +24,6 @@ const (
 	// published yet is worth a status write. Routine writes status twice: when it has
 	// published and when it has retired.
 	newsworthy = time.Minute
-	// lateRenewal is how long a successor may be due before its absence is told.
-	lateRenewal = 10 * time.Minute
 	// maxVersions bounds status.versions; the newest are kept.
 	maxVersions = 8
 )
@@ -77,11 +75,6 @@ func (s *scope) describe(status *v1alpha1.APIClientCredentialStatus, o rotation.
 	status.Rotates, status.Expires, status.Binding = "never", "", nil
 	if o.Target.Published != 0 {
 		status.Expires = "never"
-		for _, v := range o.Versions {
-			if v.Number == o.Target.Published && !v.ExpiresAt.IsZero() {
-				status.Expires = v.ExpiresAt.UTC().Format(time.RFC3339)
-			}
-		}
 		status.Binding = &v1alpha1.BindingStatus{Name: s.credential.Spec.Secret.Name}
 	}
 	if !plan.RenewsAt.IsZero() {
@@ -132,13 +125,12 @@ func (s *scope) describeConditions(conditions *[]metav1.Condition, o rotation.Ob
 		})
 	}
 	present := map[string]*rotation.Problem{}
-	ready, why := s.ready(o, step, now)
+	ready, why := s.ready(o, step)
 	switch {
 	case ready:
 		set(v1alpha1.ConditionReady, metav1.ConditionTrue, why)
 		present[v1alpha1.ConditionAttention] = s.attention(step)
 		present[v1alpha1.ConditionRotating] = rotating(o, step, now)
-		present[v1alpha1.ConditionExpiringSoon] = expiring(o, s.policy, now)
 	case why.Stalled:
 		set(v1alpha1.ConditionReady, metav1.ConditionFalse, why)
 		present[v1alpha1.ConditionStalled] = why
@@ -153,7 +145,7 @@ func (s *scope) describeConditions(conditions *[]metav1.Condition, o rotation.Ob
 	}
 	for _, kind := range []string{
 		v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionRotating,
-		v1alpha1.ConditionAttention, v1alpha1.ConditionPolicyAmbiguous, v1alpha1.ConditionExpiringSoon,
+		v1alpha1.ConditionAttention, v1alpha1.ConditionPolicyAmbiguous,
 	} {
 		if p := present[kind]; p != nil {
 			set(kind, metav1.ConditionTrue, p)
@@ -165,7 +157,7 @@ func (s *scope) describeConditions(conditions *[]metav1.Condition, o rotation.Ob
 
 // ready derives the summary: the Secret holds a version that is not known to be
 // refused.
-func (s *scope) ready(o rotation.Observed, step rotation.Step, now time.Time) (bool, *rotation.Problem) {
+func (s *scope) ready(o rotation.Observed, step rotation.Step) (bool, *rotation.Problem) {
 	if o.Credential.Deleting {
 		if step.Problem != nil {
 			return false, step.Problem
@@ -180,12 +172,6 @@ func (s *scope) ready(o rotation.Observed, step rotation.Step, now time.Time) (b
 			return false, &rotation.Problem{
 				Reason: v1alpha1.ReasonPublishedRefused, Stalled: step.Problem != nil && step.Problem.Stalled,
 				Message: fmt.Sprintf("version %d, which the Secret holds, is refused by the upstream (%s); %s", v.Number, v.Refusal, next(step)),
-			}
-		}
-		if !v.ExpiresAt.IsZero() && !now.Before(v.ExpiresAt) {
-			return false, &rotation.Problem{
-				Reason: v1alpha1.ReasonExpires, Stalled: step.Problem != nil && step.Problem.Stalled,
-				Message: fmt.Sprintf("version %d, which the Secret holds, has expired; %s", v.Number, next(step)),
 			}
 		}
 		return true, &rotation.Problem{
@@ -213,12 +199,8 @@ func (s *scope) attention(step rotation.Step) *rotation.Problem {
 	if step.Problem != nil {
 		return step.Problem
 	}
-	for _, name := range requests() {
-		if _, issue := requestedAt(s.credential.Annotations, name); issue != nil {
-			return issue
-		}
-	}
-	return nil
+	_, issue := requestedAt(s.credential)
+	return issue
 }
 
 // rotating tells of a rotation under way. What passes within seconds is not told:
@@ -233,23 +215,6 @@ func rotating(o rotation.Observed, step rotation.Step, now time.Time) *rotation.
 	case v1alpha1.ReasonIssuing, v1alpha1.ReasonVerifying:
 		if newest := o.Versions[len(o.Versions)-1]; now.Sub(newest.IntentAt) >= newsworthy {
 			return step.Notice
-		}
-	}
-	return nil
-}
-
-// expiring tells that the upstream ends the published version soon and nothing has taken its
-// place: a routine renewal does so within minutes and is not told.
-func expiring(o rotation.Observed, p rotation.Policy, now time.Time) *rotation.Problem {
-	for i := range o.Versions {
-		v := &o.Versions[i]
-		due := rotation.ExpiresBy(p, v)
-		if v.Number != o.Target.Published || due.IsZero() || now.Before(due.Add(lateRenewal)) {
-			continue
-		}
-		return &rotation.Problem{
-			Reason: v1alpha1.ReasonExpires, Message: fmt.Sprintf("version %d expires at %s and its successor, due since %s, is not published",
-				v.Number, v.ExpiresAt.UTC().Format(time.RFC3339), due.UTC().Format(time.RFC3339)),
 		}
 	}
 	return nil

@@ -99,8 +99,7 @@ func (r *Reconciler) open(issuer *v1alpha1.CredentialIssuer, login map[string]ma
 	}
 	transport := r.Options.Transport
 	transport.CABundle = []byte(issuer.Spec.CABundle())
-	transport.PerSecond = float64(issuer.Spec.RateLimit.PerSecond)
-	transport.Burst = int(issuer.Spec.RateLimit.Burst)
+	transport.PerSecond, transport.Burst = issuer.Spec.Budget()
 	if r.Options.Observe != nil {
 		transport.Observe = r.Options.Observe(member)
 	}

@@ -26,8 +26,6 @@ var keep = []rule{
 	writeAnswers,
 	refuseStrangeJournals,
 	respectSuspension,
-	rollBack,
-	sacrifice,
 	finishRetirements,
 	adoptRetained,
 	refuseForeignSecrets,

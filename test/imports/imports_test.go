@@ -96,8 +96,8 @@ var (
 	programs = []string{".", "hack", "test", "cmd"}
 )
 
-func isPure(p string) bool      { return slices.Contains(pure, p) }
-func isAdapter(p string) bool   { return below(p, adapters...) }
+func isPure(p string) bool    { return slices.Contains(pure, p) }
+func isAdapter(p string) bool { return below(p, adapters...) }
 
 // isSimulator goes by the name, so that none is forgotten: internal/xsim and what is in it.
 func isSimulator(p string) bool {

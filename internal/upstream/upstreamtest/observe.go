@@ -261,8 +261,11 @@ func unreachableIsNoVerdict(t *trial) error {
 			if err != nil {
 				return err
 			}
-			_, err = account.(upstream.Verifier).Verify(t.ctx, handle)
+			verdict, err := account.(upstream.Verifier).Verify(t.ctx, handle)
 			t.lab.Heal()
+			if err == nil && verdict.Accepted && t.lab.Accepts(handle.Material) {
+				continue // it did not need that call, and found out the truth
+			}
 			if problem := classified(err); problem != nil {
 				return fmt.Errorf("%s: %s %d: %w", call, fault.Kind, fault.Status, problem)
 			}
