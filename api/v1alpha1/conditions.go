@@ -25,6 +25,9 @@ const (
 	// step does not: a renewal that fails, a policy that does not exist, a request
 	// that is refused. Its reason is one of those of Ready=False.
 	ConditionAttention = "Attention"
+	// ConditionExpiringSoon is True while the upstream ends the published version soon and
+	// no successor is published, although one is due.
+	ConditionExpiringSoon = "ExpiringSoon"
 	// ConditionAccepted is True for a RotationPolicy that is applied.
 	ConditionAccepted = "Accepted"
 )
@@ -32,6 +35,8 @@ const (
 // Reasons of Ready, Reconciling, Stalled, Rotating and Attention of an
 // APIClientCredential.
 const (
+	// ReasonExpires: the upstream ends the published version at the time in the message.
+	ReasonExpires = "Expires"
 	// ReasonPublished: the Secret holds an accepted credential.
 	ReasonPublished = "Published"
 	// ReasonIssuing: a version is being made upstream.
@@ -68,6 +73,12 @@ const (
 	// ReasonOrphanSuspected: a version may live upstream, and the upstream offers no way to
 	// find or end it. It is an event, and the issuer's status.unresolved keeps it.
 	ReasonOrphanSuspected = "OrphanSuspected"
+	// ReasonRolledBack: the version that was published has been given up on request for the
+	// one before it.
+	ReasonRolledBack = "RolledBack"
+	// ReasonRollbackImpossible: a rollback was asked for and no earlier version lives that
+	// may serve again.
+	ReasonRollbackImpossible = "RollbackImpossible"
 	// ReasonVerifyUnreachable: whether the upstream accepts the version cannot be
 	// found out at the moment. Nothing is revoked for that.
 	ReasonVerifyUnreachable = "VerifyUnreachable"
@@ -178,6 +189,20 @@ const (
 	// AnnotationRotateRequestedAt asks for one rotation. The value is a time in RFC
 	// 3339; the request is answered once, by a version made at or after it.
 	AnnotationRotateRequestedAt = "credentials.claviger.dev/rotate-requested-at"
+	// AnnotationCompromisedAt declares compromised whatever existed at a time in RFC 3339: a
+	// successor is made at once and what existed is revoked without overlap. On a
+	// RotationPolicy it is about all credentials that the policy applies to. Needs the verb
+	// compromise on the object.
+	AnnotationCompromisedAt = "credentials.claviger.dev/compromised-at"
+	// AnnotationRevokeWithoutSuccessor, "true" beside compromised-at, revokes even if no
+	// successor can be made. Needs the verb compromise.
+	AnnotationRevokeWithoutSuccessor = "credentials.claviger.dev/revoke-without-successor"
+	// AnnotationRollbackRequestedAt asks for the version before the published one, while it
+	// lives. The value is a time in RFC 3339.
+	AnnotationRollbackRequestedAt = "credentials.claviger.dev/rollback-requested-at"
+	// AnnotationTakeOverFrom names the cluster id whose journal this cluster may go on with,
+	// after a move. Needs the verb abandon.
+	AnnotationTakeOverFrom = "credentials.claviger.dev/take-over-from"
 	// AnnotationAbandonUpstream lets versions go without revoking them: a number, or
 	// "all". Needs the verb abandon on apiclientcredentials.
 	AnnotationAbandonUpstream = "credentials.claviger.dev/abandon-upstream"

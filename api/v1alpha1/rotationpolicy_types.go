@@ -65,6 +65,14 @@ type RotationPolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self != 'Unlimited'",message="overlap cannot be Unlimited: the old credential would never be revoked"
 	Overlap Interval `json:"overlap,omitempty"`
 
+	// RenewBefore is how long before the end that the upstream sets a successor is issued.
+	// It counts only where the upstream sets one, and half of the lifetime at most.
+	// Default: a third of the lifetime that was seen. Example: "14d".
+	//
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self != 'Unlimited'",message="renewBefore cannot be Unlimited: renewal would never end"
+	RenewBefore Interval `json:"renewBefore,omitempty"`
+
 	// Windows are the times in which routine renewal and routine retirement may
 	// happen. First issue, repair and requests do not wait for them. Without windows
 	// every time is fine.

@@ -185,7 +185,7 @@ func (r *Reconciler) act(ctx context.Context, s *scope, step rotation.Step) erro
 		return r.suspect(ctx, s, step)
 	case rotation.Verify:
 		return r.verify(ctx, s, step)
-	case rotation.NoteRefusal, rotation.Fail, rotation.NotePublished, rotation.NoteRevoked, rotation.MarkRepublish:
+	case rotation.NoteRefusal, rotation.Fail, rotation.NotePublished, rotation.NoteRevoked, rotation.MarkRepublish, rotation.RollBack:
 		return r.note(ctx, s, step)
 	case rotation.Publish:
 		return r.publish(ctx, s, step)

@@ -137,11 +137,11 @@ func (s *scope) untouchable(v *journal.Version, err error) *rotation.Problem {
 		return &rotation.Problem{Reason: v1alpha1.ReasonJournalTooNew, Stalled: true, Message: err.Error() + "; run the newer operator"}
 	case err != nil:
 		return &rotation.Problem{Reason: v1alpha1.ReasonJournalUnreadable, Stalled: true, Message: err.Error()}
-	case v.ClusterID != s.clusterID:
+	case v.ClusterID != s.clusterID && (s.credential == nil || s.credential.Annotations[v1alpha1.AnnotationTakeOverFrom] != v.ClusterID):
 		return &rotation.Problem{
 			Reason: v1alpha1.ReasonClusterMoved, Stalled: true,
-			Message: fmt.Sprintf("version %d was written by cluster %s, this is %s: nothing is written upstream from here; see docs/backup-restore.md",
-				v.Number, v.ClusterID, s.clusterID),
+			Message: fmt.Sprintf("version %d was written by cluster %s, this is %s: nothing is written upstream from here until the annotation %s names that cluster; see docs/backup-restore.md",
+				v.Number, v.ClusterID, s.clusterID, v1alpha1.AnnotationTakeOverFrom),
 		}
 	}
 	return nil
@@ -286,6 +286,7 @@ func (s *scope) resolvePolicy(policies []v1alpha1.RotationPolicy) {
 		}
 	case resolution.Policy != nil:
 		s.policyName = "RotationPolicy/" + resolution.Policy.Name
+		s.policyAnnotations = resolution.Policy.Annotations
 		preferences, err := policy.Compile(resolution.Policy.Spec)
 		if err != nil {
 			s.policy.Problem = &rotation.Problem{
@@ -295,15 +296,16 @@ func (s *scope) resolvePolicy(policies []v1alpha1.RotationPolicy) {
 			return
 		}
 		s.policy.RotateAfter, s.policy.Overlap, s.policy.Windows = preferences.RotateAfter, preferences.Overlap, preferences.Windows
+		s.policy.RenewBefore = preferences.RenewBefore
 		if preferences.VerifyTimeout > 0 {
 			s.policy.VerifyTimeout = preferences.VerifyTimeout
 		}
 	}
 }
 
-// requestedAt reads the request annotation.
-func requestedAt(c *v1alpha1.APIClientCredential) (time.Time, *rotation.Problem) {
-	text := c.Annotations[v1alpha1.AnnotationRotateRequestedAt]
+// requestedAt reads an annotation that is a request with a time.
+func requestedAt(annotations map[string]string, name string) (time.Time, *rotation.Problem) {
+	text := annotations[name]
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -311,10 +313,15 @@ func requestedAt(c *v1alpha1.APIClientCredential) (time.Time, *rotation.Problem)
 	if err != nil {
 		return time.Time{}, &rotation.Problem{
 			Reason: v1alpha1.ReasonRequestInvalid, Stalled: true,
-			Message: fmt.Sprintf("%s must be a time such as 2026-01-31T12:00:00Z; %.40q is ignored", v1alpha1.AnnotationRotateRequestedAt, text),
+			Message: fmt.Sprintf("%s must be a time such as 2026-01-31T12:00:00Z; %.40q is ignored", name, text),
 		}
 	}
 	return t, nil
+}
+
+// requests are the annotations of a credential that are requests with a time.
+func requests() []string {
+	return []string{v1alpha1.AnnotationCompromisedAt, v1alpha1.AnnotationRollbackRequestedAt, v1alpha1.AnnotationRotateRequestedAt}
 }
 
 // abandoned reads which versions an administrator lets go.

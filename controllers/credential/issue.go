@@ -378,6 +378,8 @@ func (r *Reconciler) note(ctx context.Context, s *scope, step rotation.Step) err
 		return r.edit(ctx, s, v, journal.Published())
 	case rotation.NoteRevoked:
 		return r.edit(ctx, s, v, journal.RevokedAt(now))
+	case rotation.RollBack:
+		return r.rollBack(ctx, s, step, now)
 	case rotation.MarkRepublish:
 		s.marked[v.Number] = true
 		return r.edit(ctx, s, v, journal.RepublishAt(now))
@@ -388,6 +390,18 @@ func (r *Reconciler) note(ctx context.Context, s *scope, step rotation.Step) err
 	s.slots.report(s.issuer, s.uid, false)
 	r.Metrics.Rotated(s.member, "failed")
 	r.event(s, corev1.EventTypeWarning, "VersionFailed", "Fail", "version %d is given up and will be revoked: %s", step.Version, step.Cause)
+	return nil
+}
+
+// rollBack gives up a version that has served. That it has is noted with it: nothing else
+// would say so once the version before it is published again.
+func (r *Reconciler) rollBack(ctx context.Context, s *scope, step rotation.Step, now time.Time) error {
+	v := s.version(step.Version)
+	if err := r.edit(ctx, s, v, journal.Published(), journal.FailedAt(now, v.Failures+1)); err != nil {
+		return err
+	}
+	r.Metrics.Rotated(s.member, "rolled back")
+	r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonRolledBack, "RollBack", "version %d is given up and will be revoked: %s", step.Version, step.Cause)
 	return nil
 }
 

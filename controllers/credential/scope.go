@@ -26,12 +26,14 @@ type scope struct {
 	member     string
 	parameters []byte
 
-	policy       rotation.Policy
-	policyName   string
-	ambiguous    string
-	capabilities rotation.Capabilities
-	template     *render.Template
-	specProblem  *rotation.Problem
+	policy     rotation.Policy
+	policyName string
+	// policyAnnotations are those of the policy that applies.
+	policyAnnotations map[string]string
+	ambiguous         string
+	capabilities      rotation.Capabilities
+	template          *render.Template
+	specProblem       *rotation.Problem
 
 	versions []journal.Version
 	// retained are versions that an earlier credential of the same name let go.
@@ -137,7 +139,19 @@ func (s *scope) observeCredential() rotation.Credential {
 	c.Suspended = s.credential.Spec.Suspend
 	c.Finalized = controllerutil.ContainsFinalizer(s.credential, journal.FinalizerCredential)
 	c.Problem = s.specProblem
-	c.RotateRequestedAt, _ = requestedAt(s.credential)
+	at := func(annotations map[string]string, name string) time.Time {
+		t, _ := requestedAt(annotations, name)
+		return t
+	}
+	c.RotateRequestedAt = at(s.credential.Annotations, v1alpha1.AnnotationRotateRequestedAt)
+	c.RollbackRequestedAt = at(s.credential.Annotations, v1alpha1.AnnotationRollbackRequestedAt)
+	c.CompromisedAt = at(s.credential.Annotations, v1alpha1.AnnotationCompromisedAt)
+	c.RevokeAnyway = s.credential.Annotations[v1alpha1.AnnotationRevokeWithoutSuccessor] == "true"
+	// A whole fleet is declared compromised on its policy; the later word counts.
+	if fleet := at(s.policyAnnotations, v1alpha1.AnnotationCompromisedAt); fleet.After(c.CompromisedAt) {
+		c.CompromisedAt = fleet
+		c.RevokeAnyway = c.RevokeAnyway || s.policyAnnotations[v1alpha1.AnnotationRevokeWithoutSuccessor] == "true"
+	}
 	c.AbandonAll, c.Abandon = abandoned(s.credential)
 	return c
 }

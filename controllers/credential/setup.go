@@ -40,7 +40,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, wor
 		For(&v1alpha1.APIClientCredential{}, builder.WithPredicates(wanted)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(recordedCredential)).
 		Watches(&v1alpha1.CredentialIssuer{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfIssuer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.RotationPolicy{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfNamespace), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.RotationPolicy{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfNamespace),
+			builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		WatchesRawSource(source.Channel(changed, handler.EnqueueRequestsFromMapFunc(r.credentialsOfIssuer))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)

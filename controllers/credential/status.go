@@ -24,6 +24,8 @@ const (
 	// published yet is worth a status write. Routine writes status twice: when it has
 	// published and when it has retired.
 	newsworthy = time.Minute
+	// lateRenewal is how long a successor may be due before its absence is told.
+	lateRenewal = 10 * time.Minute
 	// maxVersions bounds status.versions; the newest are kept.
 	maxVersions = 8
 )
@@ -75,6 +77,11 @@ func (s *scope) describe(status *v1alpha1.APIClientCredentialStatus, o rotation.
 	status.Rotates, status.Expires, status.Binding = "never", "", nil
 	if o.Target.Published != 0 {
 		status.Expires = "never"
+		for _, v := range o.Versions {
+			if v.Number == o.Target.Published && !v.ExpiresAt.IsZero() {
+				status.Expires = v.ExpiresAt.UTC().Format(time.RFC3339)
+			}
+		}
 		status.Binding = &v1alpha1.BindingStatus{Name: s.credential.Spec.Secret.Name}
 	}
 	if !plan.RenewsAt.IsZero() {
@@ -125,12 +132,13 @@ func (s *scope) describeConditions(conditions *[]metav1.Condition, o rotation.Ob
 		})
 	}
 	present := map[string]*rotation.Problem{}
-	ready, why := s.ready(o, step)
+	ready, why := s.ready(o, step, now)
 	switch {
 	case ready:
 		set(v1alpha1.ConditionReady, metav1.ConditionTrue, why)
 		present[v1alpha1.ConditionAttention] = s.attention(step)
 		present[v1alpha1.ConditionRotating] = rotating(o, step, now)
+		present[v1alpha1.ConditionExpiringSoon] = expiring(o, s.policy, now)
 	case why.Stalled:
 		set(v1alpha1.ConditionReady, metav1.ConditionFalse, why)
 		present[v1alpha1.ConditionStalled] = why
@@ -145,7 +153,7 @@ func (s *scope) describeConditions(conditions *[]metav1.Condition, o rotation.Ob
 	}
 	for _, kind := range []string{
 		v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionRotating,
-		v1alpha1.ConditionAttention, v1alpha1.ConditionPolicyAmbiguous,
+		v1alpha1.ConditionAttention, v1alpha1.ConditionPolicyAmbiguous, v1alpha1.ConditionExpiringSoon,
 	} {
 		if p := present[kind]; p != nil {
 			set(kind, metav1.ConditionTrue, p)
@@ -157,7 +165,7 @@ func (s *scope) describeConditions(conditions *[]metav1.Condition, o rotation.Ob
 
 // ready derives the summary: the Secret holds a version that is not known to be
 // refused.
-func (s *scope) ready(o rotation.Observed, step rotation.Step) (bool, *rotation.Problem) {
+func (s *scope) ready(o rotation.Observed, step rotation.Step, now time.Time) (bool, *rotation.Problem) {
 	if o.Credential.Deleting {
 		if step.Problem != nil {
 			return false, step.Problem
@@ -172,6 +180,12 @@ func (s *scope) ready(o rotation.Observed, step rotation.Step) (bool, *rotation.
 			return false, &rotation.Problem{
 				Reason: v1alpha1.ReasonPublishedRefused, Stalled: step.Problem != nil && step.Problem.Stalled,
 				Message: fmt.Sprintf("version %d, which the Secret holds, is refused by the upstream (%s); %s", v.Number, v.Refusal, next(step)),
+			}
+		}
+		if !v.ExpiresAt.IsZero() && !now.Before(v.ExpiresAt) {
+			return false, &rotation.Problem{
+				Reason: v1alpha1.ReasonExpires, Stalled: step.Problem != nil && step.Problem.Stalled,
+				Message: fmt.Sprintf("version %d, which the Secret holds, has expired; %s", v.Number, next(step)),
 			}
 		}
 		return true, &rotation.Problem{
@@ -199,8 +213,12 @@ func (s *scope) attention(step rotation.Step) *rotation.Problem {
 	if step.Problem != nil {
 		return step.Problem
 	}
-	_, issue := requestedAt(s.credential)
-	return issue
+	for _, name := range requests() {
+		if _, issue := requestedAt(s.credential.Annotations, name); issue != nil {
+			return issue
+		}
+	}
+	return nil
 }
 
 // rotating tells of a rotation under way. What passes within seconds is not told:
@@ -215,6 +233,23 @@ func rotating(o rotation.Observed, step rotation.Step, now time.Time) *rotation.
 	case v1alpha1.ReasonIssuing, v1alpha1.ReasonVerifying:
 		if newest := o.Versions[len(o.Versions)-1]; now.Sub(newest.IntentAt) >= newsworthy {
 			return step.Notice
+		}
+	}
+	return nil
+}
+
+// expiring tells that the upstream ends the published version soon and nothing has taken its
+// place: a routine renewal does so within minutes and is not told.
+func expiring(o rotation.Observed, p rotation.Policy, now time.Time) *rotation.Problem {
+	for i := range o.Versions {
+		v := &o.Versions[i]
+		due := rotation.ExpiresBy(p, v)
+		if v.Number != o.Target.Published || due.IsZero() || now.Before(due.Add(lateRenewal)) {
+			continue
+		}
+		return &rotation.Problem{
+			Reason: v1alpha1.ReasonExpires, Message: fmt.Sprintf("version %d expires at %s and its successor, due since %s, is not published",
+				v.Number, v.ExpiresAt.UTC().Format(time.RFC3339), due.UTC().Format(time.RFC3339)),
 		}
 	}
 	return nil

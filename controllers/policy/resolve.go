@@ -24,6 +24,9 @@ type Preferences struct {
 	RotateAfter interval.Interval
 	// Overlap is how long the predecessor stays valid after publication, at least.
 	Overlap interval.Interval
+	// RenewBefore is how long before the upstream's own end a version is renewed; zero is a
+	// third of its life.
+	RenewBefore interval.Interval
 	// Windows for routine renewal and retirement; none means always.
 	Windows interval.Windows
 	// VerifyTimeout is how long refusals of new material are patience; zero leaves it
@@ -68,6 +71,15 @@ func Compile(spec v1alpha1.RotationPolicySpec) (Preferences, error) {
 		fail("overlap: %s is not smaller than rotateAfter %s on every calendar", overlap, p.RotateAfter)
 	default:
 		p.Overlap = overlap
+	}
+	switch before, err := interval.Parse(string(spec.RenewBefore)); {
+	case spec.RenewBefore == "":
+	case err != nil:
+		fail("renewBefore: %w", err)
+	case before.IsZero() || before.IsUnlimited():
+		fail("renewBefore: %s is refused: give a length of time", before)
+	default:
+		p.RenewBefore = before
 	}
 	for i, w := range spec.Windows {
 		window, err := interval.ParseWindow(w.Schedule, w.Duration.Duration.String(), w.TimeZone)

@@ -66,9 +66,9 @@ func Gone(v Version, c Capabilities, now time.Time) bool {
 	return !v.Unsure || !v.AbsentSince.IsZero() && !now.Before(v.AbsentSince.Add(c.Settle))
 }
 
-// expiresBy is the time by which a successor must have been issued, from the upstream's own
+// ExpiresBy is the time by which a successor must have been issued, from the upstream's own
 // end of the version; zero if it never ends.
-func expiresBy(p Policy, v *Version) time.Time {
+func ExpiresBy(p Policy, v *Version) time.Time {
 	if v.ExpiresAt.IsZero() {
 		return time.Time{}
 	}

@@ -50,6 +50,9 @@ func carryOn(s *situation) *Step {
 	if v.Condemned != "" {
 		return s.fail(v, v.Condemned)
 	}
+	if s.compromised(v) {
+		return s.fail(v, "declared compromised before it was published")
+	}
 	if v.Ineffective {
 		return s.fail(v, "the upstream answered with the credential that is published already: that is no rotation")
 	}

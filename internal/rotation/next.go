@@ -26,6 +26,8 @@ var keep = []rule{
 	writeAnswers,
 	refuseStrangeJournals,
 	respectSuspension,
+	rollBack,
+	sacrifice,
 	finishRetirements,
 	adoptRetained,
 	refuseForeignSecrets,

@@ -77,7 +77,7 @@ func keepDecisions() []decision {
 			Step{Action: Revoke, Version: 1, Needs: FactGuard | FactTarget},
 		},
 		{
-			"nobody needs what failed", both(terminating, publishedNow, func(f *facts) { f.Versions[0].Failed = true }),
+			"nobody needs what failed", both(terminating, publishedNow, func(f *facts) { f.Versions[0].Failed, f.Versions[0].OncePublished = true, false }),
 			Step{Action: Revoke, Version: 1, Needs: FactGuard | FactTarget},
 		},
 		{"a call that published its version is not under way any more", both(terminating, func(f *facts) {

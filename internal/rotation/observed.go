@@ -47,6 +47,13 @@ type Credential struct {
 	Finalized bool
 	// RotateRequestedAt is the time of the last request; zero if there is none.
 	RotateRequestedAt time.Time
+	// CompromisedAt is when somebody declared compromised whatever existed then, on the
+	// credential or on its policy; zero if nobody did. RevokeAnyway: even if no successor can be
+	// made.
+	CompromisedAt time.Time
+	RevokeAnyway  bool
+	// RollbackRequestedAt is when somebody asked for the version before the published one.
+	RollbackRequestedAt time.Time
 	// AbandonAll and Abandon let versions go without revoking them.
 	AbandonAll bool
 	Abandon    int64

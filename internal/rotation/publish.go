@@ -29,7 +29,7 @@ func lookAtDrift(s *situation) *Step {
 // must not wait for a gateway (hazard 2.5).
 func putBack(s *situation) *Step {
 	candidate, current := s.lastGood(), s.published()
-	if candidate == nil || s.Target.Terminating || current != nil && current.Number >= candidate.Number {
+	if candidate == nil || s.Target.Terminating || current != nil && current.Number >= candidate.Number && !current.Failed {
 		return nil
 	}
 	if newest := s.newest(); newest != candidate && newest.live() && newest.Accepted {
@@ -38,7 +38,11 @@ func putBack(s *situation) *Step {
 	if candidate != s.newest() && !s.marked(candidate) {
 		return &Step{Action: MarkRepublish, Version: candidate.Number, Needs: FactTarget}
 	}
-	return &Step{Action: Publish, Version: candidate.Number, Needs: FactTarget | FactCredential, Cause: "the Secret was deleted or edited"}
+	cause := "the Secret was deleted or edited"
+	if current != nil && current.Failed {
+		cause = "rolled back on request"
+	}
+	return &Step{Action: Publish, Version: candidate.Number, Needs: FactTarget | FactCredential, Cause: cause}
 }
 
 // marked: this pass chose the version to be put back, and nobody retires it before

@@ -9,7 +9,7 @@ import (
 func finishRetirements(s *situation) *Step {
 	for i := range s.Versions {
 		v := &s.Versions[i]
-		if v.Failed && !v.Terminating {
+		if v.Failed && !v.Terminating && v.Number != s.Target.Published {
 			return &Step{Action: Retire, Version: v.Number, Cause: "never accepted"}
 		}
 		if !v.Terminating || !v.Held {
@@ -52,6 +52,9 @@ func (s *situation) evidence(v *Version) bool {
 // dispensable: no workload needs the version, because it was never accepted or
 // because the target holds another one that lives (invariant 3).
 func (s *situation) dispensable(v *Version) bool {
+	if s.Credential.RevokeAnyway && s.compromised(v) {
+		return true
+	}
 	if v.Number == s.Target.Published {
 		return false
 	}
@@ -62,7 +65,7 @@ func (s *situation) dispensable(v *Version) bool {
 // overlaps: workloads may still hold the version, although its Secret was deleted by
 // hand and a successor is published.
 func (s *situation) overlaps(v *Version) bool {
-	return v.OncePublished && !v.Failed && !v.Refused && (s.Target.PublishedAt.IsZero() || s.now.Before(s.retiresAt(v)))
+	return v.OncePublished && !v.Refused && !s.compromised(v) && (s.Target.PublishedAt.IsZero() || s.now.Before(s.retiresAt(v)))
 }
 
 // noteOverlap says how long a version stays valid. If our managedFields entry was
@@ -163,6 +166,8 @@ func (s *situation) retire(v *Version) *Step {
 	overlap := &Problem{Reason: "Overlap", Message: fmt.Sprintf(
 		"version %d stays valid until %s at least", v.Number, stamp(s.policy.Windows, at))}
 	switch {
+	case s.compromised(v) && !s.compromised(s.published()) && !s.Operator.ObserveOnly && !s.now.Before(v.RepublishAt.Add(ClaimTime)):
+		return &Step{Action: Retire, Version: v.Number, Cause: "declared compromised, and its successor is published"}
 	case s.Target.PublishedAt.IsZero(), s.now.Before(at):
 		s.noteOverlap(v, stamp(s.policy.Windows, at))
 	case s.Operator.ObserveOnly:

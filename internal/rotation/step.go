@@ -37,6 +37,8 @@ const (
 	NoteRefusal Action = "NoteRefusal"
 	// Fail records that the version will never be published.
 	Fail Action = "Fail"
+	// RollBack records that the published version is given up for the one before it.
+	RollBack Action = "RollBack"
 	// MarkRepublish records that an older version is about to be published again.
 	MarkRepublish Action = "MarkRepublish"
 	// Publish writes the version into the target.
@@ -68,7 +70,7 @@ const (
 // Actions lists every action, for tests that must not forget one.
 func Actions() []Action {
 	return []Action{
-		Wait, Look, AddFinalizer, HoldIssuer, CreateIntent, Adopt, Claim, Issue, WriteAnswer, Disown, Suspect, Verify, NoteRefusal, Fail, MarkRepublish, Publish,
+		Wait, Look, AddFinalizer, HoldIssuer, CreateIntent, Adopt, Claim, Issue, WriteAnswer, Disown, Suspect, Verify, NoteRefusal, Fail, RollBack, MarkRepublish, Publish,
 		NotePublished, Retire, Revoke, NoteRevoked, Release, Abandon, Retain, RetainTarget, DeleteTarget, RemoveFinalizer,
 	}
 }

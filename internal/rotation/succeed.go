@@ -64,6 +64,15 @@ type due struct {
 	cause   string
 	routine bool
 	answers time.Time
+	// emergency does not wait because earlier attempts failed.
+	emergency bool
+}
+
+func lastOf(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // succeed begins a new version if one is due.
@@ -71,7 +80,7 @@ func succeed(s *situation) *Step {
 	if s.inFlight() != nil || s.lastGood() != nil && s.published() == nil {
 		return nil
 	}
-	s.noteRequest()
+	s.noteEarly()
 	d := s.due()
 	if d == nil {
 		s.noteFailure()
@@ -89,7 +98,7 @@ func succeed(s *situation) *Step {
 }
 
 // calm are reasons to wait that are no trouble for what works already.
-var calm = map[string]bool{"WaitingForWindow": true, "WaitingForVerdict": true, "Queued": true, "Observing": true}
+var calm = map[string]bool{"WaitingForWindow": true, "WaitingForVerdict": true, "Queued": true, "Observing": true, "RolledBack": true}
 
 // due finds the most urgent cause.
 func (s *situation) due() *due {
@@ -105,6 +114,10 @@ func (s *situation) due() *due {
 		return &due{cause: "no version is left that could be published", answers: answers}
 	case current.Terminating:
 		return &due{cause: fmt.Sprintf("version %d was deleted while it is published", current.Number), answers: answers}
+	case current.Failed:
+		return &due{cause: fmt.Sprintf("version %d was rolled back, and no earlier one is left", current.Number), answers: answers}
+	case s.compromised(current):
+		return &due{cause: fmt.Sprintf("version %d was declared compromised", current.Number), answers: lastOf(answers, s.Credential.CompromisedAt), emergency: true}
 	case current.Refused:
 		return &due{cause: fmt.Sprintf("version %d is refused by the upstream: %s", current.Number, current.Refusal), answers: answers}
 	case !answers.IsZero():
@@ -128,7 +141,7 @@ func (s *situation) due() *due {
 // while the next one opens early enough: half of the time that is left is kept for
 // verification and uptake (hazard H15).
 func (s *situation) expiring(v *Version) *due {
-	by := expiresBy(s.policy, v)
+	by := ExpiresBy(s.policy, v)
 	if by.IsZero() {
 		return nil
 	}
@@ -169,25 +182,25 @@ func (o Observed) Answered() int64 {
 // never by the status, so that a lost status repeats nothing (hazard C5).
 func (s *situation) requested() bool {
 	t := s.Credential.RotateRequestedAt
-	return !t.IsZero() && !t.After(s.now.Add(requestAhead)) && s.Answered() == 0
-}
-
-func (s *situation) noteRequest() {
-	if t := s.Credential.RotateRequestedAt; t.After(s.now.Add(requestAhead)) {
-		s.note(&Problem{Reason: "RequestInFuture", Stalled: true, Message: fmt.Sprintf(
-			"rotate-requested-at is %s, more than five minutes ahead: it is ignored until then", text(t))}, nil, t.Add(-requestAhead))
-	}
+	return s.open(t) && s.Answered() == 0
 }
 
 // noteFailure keeps a version that was never accepted in sight until another one is
 // made. Whoever asked for it by annotation would otherwise see nothing: a request is
 // answered by the attempt, so that it is not repeated for ever (hazard C5).
 func (s *situation) noteFailure() {
-	if v := s.newest(); v != nil && v.Failed && s.published() != nil {
-		s.note(&Problem{Reason: "VersionFailed", Message: fmt.Sprintf(
-			"version %d was never accepted and is revoked; version %d stays. When the cause is gone, request a rotation anew", v.Number, s.Target.Published)},
-			nil, time.Time{})
+	v := s.newest()
+	if v == nil || !v.Failed || s.published() == nil {
+		return
 	}
+	if v.rolledBack() {
+		s.note(nil, &Problem{Reason: "RolledBack", Message: fmt.Sprintf(
+			"version %d was rolled back on request; version %d is in use", v.Number, s.Target.Published)}, time.Time{})
+		return
+	}
+	s.note(&Problem{Reason: "VersionFailed", Message: fmt.Sprintf(
+		"version %d was never accepted and is revoked; version %d stays. When the cause is gone, request a rotation anew", v.Number, s.Target.Published)},
+		nil, time.Time{})
 }
 
 // hindrance says why what is due cannot begin yet, and when to look again.
@@ -206,7 +219,15 @@ func (s *situation) hindrance(d *due) (*Problem, time.Time) {
 			return &Problem{Reason: "TooManyAttempts", Stalled: true, Message: fmt.Sprintf(
 				"%d versions in a row were not accepted, and this upstream cannot be searched for what they left: request a rotation when the cause is gone", newest.Failures)}, time.Time{}
 		}
-		if retry := newest.FailedAt.Add(Backoff(newest.Failures)); s.now.Before(retry) {
+		if newest.rolledBack() && d.routine {
+			// Who has rolled back must not get another one made by routine the next minute.
+			if retry := s.policy.Overlap.AddTo(newest.FailedAt); s.now.Before(retry) {
+				return &Problem{Reason: "RolledBack", Message: fmt.Sprintf(
+					"version %d was rolled back on request; a renewal is made at %s, or when one is requested", newest.Number, text(retry))}, retry
+			}
+		}
+		before := d.emergency && newest.IntentAt.Before(d.answers)
+		if retry := newest.FailedAt.Add(Backoff(newest.Failures)); s.now.Before(retry) && !before {
 			return &Problem{Reason: "BackingOff", Message: fmt.Sprintf(
 				"version %d was never accepted; the next one is made at %s, after failure %d in a row", newest.Number, text(retry), newest.Failures)}, retry
 		}

@@ -23,6 +23,9 @@ func Timeline(o Observed, p Policy, now time.Time) Plan {
 	if !p.RotateAfter.IsUnlimited() && p.Problem == nil {
 		plan.RenewsAt = inWindow(p, dueAt(p, o.Credential.UID, current.IntentAt), now)
 	}
+	if by := ExpiresBy(p, current); !by.IsZero() && (plan.RenewsAt.IsZero() || by.Before(plan.RenewsAt)) {
+		plan.RenewsAt = by
+	}
 	for i := range s.Versions {
 		v := &s.Versions[i]
 		if v.live() && v.Number < current.Number && !o.Target.PublishedAt.IsZero() {

@@ -25,6 +25,24 @@ type Listener struct {
 // Only HTTP/1.1 is spoken: a fault that cuts "the connection" must cut one call,
 // and in HTTP/2 it would cut every call that shares it.
 func Listen(address string, certificate *tls.Certificate, handler http.Handler) (*Listener, error) {
+	if certificate == nil {
+		return listen(address, nil, handler)
+	}
+	return listen(address, &tls.Config{Certificates: []tls.Certificate{*certificate}, MinVersion: tls.VersionTLS12}, handler)
+}
+
+// ListenAsking is Listen with TLS that asks each client for a certificate in the
+// handshake and takes whatever comes, none included: whose it is is for the handler to
+// judge. Servers that ask later, by renegotiation, cannot be played: Go's has none.
+func ListenAsking(address string, certificate tls.Certificate, handler http.Handler) (*Listener, error) {
+	return listen(address, &tls.Config{
+		Certificates: []tls.Certificate{certificate},
+		ClientAuth:   tls.RequestClientCert,
+		MinVersion:   tls.VersionTLS12,
+	}, handler)
+}
+
+func listen(address string, secured *tls.Config, handler http.Handler) (*Listener, error) {
 	socket, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
@@ -38,12 +56,9 @@ func Listen(address string, certificate *tls.Certificate, handler http.Handler) 
 			ErrorLog: log.New(io.Discard, "", 0),
 		},
 	}
-	if certificate != nil {
+	if secured != nil {
 		l.base = "https://" + socket.Addr().String()
-		socket = tls.NewListener(socket, &tls.Config{
-			Certificates: []tls.Certificate{*certificate},
-			MinVersion:   tls.VersionTLS12,
-		})
+		socket = tls.NewListener(socket, secured)
 	}
 	served := make(chan error, 1)
 	go func() { served <- l.server.Serve(socket) }()

@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -44,6 +45,9 @@ type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
+	// Reason replaces the standard words of the status line: some upstreams say there,
+	// and nowhere else, what went wrong. Such an answer closes its connection.
+	Reason string
 }
 
 // JSON answers with a document.
@@ -64,6 +68,10 @@ func (a Answer) head(w http.ResponseWriter) {
 
 // write sends it. A client that has gone is no concern of the upstream.
 func (a Answer) write(w http.ResponseWriter) {
+	if a.Reason != "" {
+		a.writeRaw(w)
+		return
+	}
 	if a.Status == http.StatusNoContent || a.Status == http.StatusNotModified {
 		maps.Copy(w.Header(), a.Header)
 		w.WriteHeader(a.Status)
@@ -71,6 +79,35 @@ func (a Answer) write(w http.ResponseWriter) {
 	}
 	a.head(w)
 	_, _ = w.Write(a.Body)
+}
+
+// writeRaw writes the answer with a reason of its own, which net/http has no way to
+// state.
+func (a Answer) writeRaw(w http.ResponseWriter) {
+	conn, stream, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		// Only a server that is not Listen's cannot do it.
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	header := a.Header.Clone()
+	if header == nil {
+		header = http.Header{}
+	}
+	header.Set("Content-Length", strconv.Itoa(len(a.Body)))
+	header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	header.Set("Connection", "close")
+	_, _ = stream.WriteString("HTTP/1.1 " + strconv.Itoa(a.Status) + " " + oneLine(a.Reason) + "\r\n")
+	_ = header.Write(stream)
+	_, _ = stream.WriteString("\r\n")
+	_, _ = stream.Write(a.Body)
+	_ = stream.Flush()
+}
+
+// oneLine keeps a reason from writing headers.
+func oneLine(reason string) string {
+	return strings.NewReplacer("\r", " ", "\n", " ").Replace(reason)
 }
 
 // Stage is where the calls of one simulator are played.

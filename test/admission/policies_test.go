@@ -411,6 +411,39 @@ func TestLettingGoNeedsAVerbOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestCondemningNeedsAVerbOfItsOwn(t *testing.T) {
+	namespace := newNamespace(t, "condemn")
+	create(t, credentials, namespace, object(t, credential))
+	create(t, policies, namespace, object(t, policy))
+	const everyDay = "get,list,watch,create,update,patch,delete apiclientcredentials,rotationpolicies"
+	editor := tenant(t, namespace, "condemning-editor", everyDay)
+	officer := tenant(t, namespace, "officer", everyDay, "compromise apiclientcredentials,rotationpolicies")
+	set := func(name, annotation, value string) func(context.Context, dynamic.ResourceInterface) error {
+		return patching(name, `{"metadata":{"annotations":{"credentials.claviger.dev/`+annotation+`":"`+value+`"}}}`)
+	}
+	const noon = "2026-01-02T12:00:00Z"
+	for resource, name := range map[schema.GroupVersionResource]string{credentials: "billing", policies: "quarterly"} {
+		refusal := "needs the verb compromise on " + resource.Resource
+		for _, test := range []struct {
+			name    string
+			client  *dynamic.DynamicClient
+			try     func(context.Context, dynamic.ResourceInterface) error
+			refusal string
+		}{
+			{"an editor cannot declare it compromised", editor, set(name, "compromised-at", noon), refusal},
+			{"an editor cannot have it revoked without a successor", editor, set(name, "revoke-without-successor", "true"), refusal},
+			{"an editor cannot take over another cluster's journal", editor, set(name, "take-over-from", "x"), "needs the verb abandon on " + resource.Resource},
+			{"an editor can ask for a rollback", editor, set(name, "rollback-requested-at", noon), ""},
+			{"who has the verb can declare it compromised", officer, set(name, "compromised-at", noon), ""},
+			{"an editor can take the word back", editor, patching(name, `{"metadata":{"annotations":{"credentials.claviger.dev/compromised-at":null}}}`), ""},
+		} {
+			t.Run(resource.Resource+": "+test.name, func(t *testing.T) {
+				requireAllowed(t, test.try(t.Context(), test.client.Resource(resource).Namespace(namespace)), test.refusal)
+			})
+		}
+	}
+}
+
 func TestOnlyTheOperatorTakesItsFinalizersOffWhatIsBeingDeleted(t *testing.T) {
 	namespace := newNamespace(t, "finalizers")
 	const everything = "* apiclientcredentials,credentialissuers"
