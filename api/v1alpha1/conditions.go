@@ -28,6 +28,9 @@ const (
 	// ConditionExpiringSoon is True while the upstream ends the published version soon and
 	// no successor is published, although one is due.
 	ConditionExpiringSoon = "ExpiringSoon"
+	// ConditionMissingSuspected is True for a CredentialIssuer while more than a twentieth of
+	// its versions, and more than one, are missing from the upstream's listing.
+	ConditionMissingSuspected = "MissingSuspected"
 	// ConditionAccepted is True for a RotationPolicy that is applied.
 	ConditionAccepted = "Accepted"
 )
@@ -35,6 +38,8 @@ const (
 // Reasons of Ready, Reconciling, Stalled, Rotating and Attention of an
 // APIClientCredential.
 const (
+	// ReasonManyMissing: too many versions are missing at once to conclude anything.
+	ReasonManyMissing = "ManyMissing"
 	// ReasonExpires: the upstream ends the published version at the time in the message.
 	ReasonExpires = "Expires"
 	// ReasonPublished: the Secret holds an accepted credential.
@@ -203,6 +208,9 @@ const (
 	// AnnotationTakeOverFrom names the cluster id whose journal this cluster may go on with,
 	// after a move. Needs the verb abandon.
 	AnnotationTakeOverFrom = "credentials.claviger.dev/take-over-from"
+	// AnnotationMissingConfirmed, on an issuer, is the number of versions that are missing
+	// upstream and that an administrator has looked into.
+	AnnotationMissingConfirmed = "credentials.claviger.dev/missing-confirmed"
 	// AnnotationAbandonUpstream lets versions go without revoking them: a number, or
 	// "all". Needs the verb abandon on apiclientcredentials.
 	AnnotationAbandonUpstream = "credentials.claviger.dev/abandon-upstream"

@@ -112,7 +112,7 @@ func (g *gathered) situation(now time.Time) situation {
 		retryAt:     rec.retryAt,
 		glanceAt:    rec.glanceAt,
 		wanted:      g.wanted,
-		sweepAt:     rec.pass.nextAt,
+		sweepAt:     rec.pass.dueAt(g.issuer),
 		unread:      len(rec.pass.unread),
 		readAt:      rec.pass.readAt,
 	}

@@ -45,7 +45,7 @@ func Setup(mgr ctrl.Manager, accounts *Accounts, options Options) error {
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("credentialissuer").
-		For(&v1alpha1.CredentialIssuer{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.CredentialIssuer{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
 		Watches(&v1alpha1.APIClientCredential{}, recount()).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.issuersOf), isLogin).
 		WatchesRawSource(source.Channel(accounts.recheck.out, &handler.EnqueueRequestForObject{})).

@@ -96,6 +96,7 @@ func projected(g *gathered, now metav1.Time) v1alpha1.CredentialIssuerStatus {
 		f = finding{reason: v1alpha1.ReasonDeleting, message: "Nothing is issued any more; the issuer goes with the last version that was made with it."}
 	}
 	setConditions(&status.Conditions, f, g.issuer.Generation, now)
+	setMissing(&status.Conditions, &rec.pass, g.issuer.Generation, now)
 	return status
 }
 
@@ -123,6 +124,21 @@ func setConditions(conditions *[]metav1.Condition, f finding, generation int64, 
 		set(v1alpha1.ConditionReconciling, metav1.ConditionTrue)
 		unset(v1alpha1.ConditionStalled)
 	}
+}
+
+// setMissing says that so many versions are missing upstream that nothing is concluded for
+// any: a login that lost its rights looks the same as a catalogue that was emptied (hazard C4).
+func setMissing(conditions *[]metav1.Condition, p *pass, generation int64, now metav1.Time) {
+	if !p.suspect {
+		meta.RemoveStatusCondition(conditions, v1alpha1.ConditionMissingSuspected)
+		return
+	}
+	meta.SetStatusCondition(conditions, metav1.Condition{
+		Type: v1alpha1.ConditionMissingSuspected, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonManyMissing,
+		ObservedGeneration: generation, LastTransitionTime: now,
+		Message: fmt.Sprintf("%d of %d versions are missing from the upstream's listing: nothing is concluded for any of them. If they are really gone there, set the annotation %s to %d; otherwise give the login its rights back",
+			p.missing, p.expected, v1alpha1.AnnotationMissingConfirmed, p.missing),
+	})
 }
 
 // tellRevoked records an event for each late arrival that was revoked.

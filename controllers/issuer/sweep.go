@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -44,6 +45,9 @@ type pass struct {
 	// failures of the listing in a row, and the trouble if they matter.
 	failures int
 	trouble  *finding
+	// expected and missing count versions; suspect: too many are missing to conclude anything.
+	expected, missing int
+	suspect           bool
 	// hashes are those of the last listing, secrets those of what was read here.
 	hashes  map[upstream.Mark]string
 	secrets map[types.UID]string
@@ -75,6 +79,7 @@ func (r *Reconciler) sweep(ctx context.Context, g *gathered) error {
 	}
 	f := judge(evidence{
 		issuer: g.issuer.UID, asked: asked, found: listing.Found, versions: parsed(metadata),
+		unlisted: rec.upstream.Capabilities().Unlisted, confirmed: confirmedMissing(g.issuer),
 		owners: rec.owners, secrets: rec.pass.secrets, dismissed: r.Accounts.dismissals(g.issuer.UID),
 	})
 	suspicions, err := r.lateArrivals(ctx, g, f.strangers)
@@ -84,10 +89,30 @@ func (r *Reconciler) sweep(ctx context.Context, g *gathered) error {
 	p := &rec.pass
 	p.done, p.failures, p.trouble = true, 0, nil
 	p.nextAt = r.Options.Local.Now().Add(nextSweep(r.Options.SweepInterval, g.issuer.UID))
+	p.expected, p.missing, p.suspect = f.expected, f.missing, f.suspect
 	p.hashes, p.unread, p.orphans = f.hashes, f.unread, reported(suspicions)
 	p.forgetSecrets(metadata)
 	r.Accounts.conclude(rec.id, f.doubts, f.hashes)
 	return nil
+}
+
+// dueAt is when the next pass is due: at once when an administrator has confirmed what it waits
+// for.
+func (p *pass) dueAt(issuer *v1alpha1.CredentialIssuer) time.Time {
+	if p.suspect && confirmedMissing(issuer) == p.missing {
+		return time.Time{}
+	}
+	return p.nextAt
+}
+
+// confirmedMissing is the number of missing versions that an administrator has looked into;
+// -1 if nobody has.
+func confirmedMissing(issuer *v1alpha1.CredentialIssuer) int {
+	n, err := strconv.Atoi(issuer.Annotations[v1alpha1.AnnotationMissingConfirmed])
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 func (r *Reconciler) list(ctx context.Context, account upstream.Upstream) (upstream.Listing, error) {

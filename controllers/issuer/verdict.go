@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,6 +17,11 @@ const (
 	// quiet is how old an intent must have been when the listing began. The upstream
 	// may not have been called before, or not show the object yet.
 	quiet = 2 * time.Minute
+	// suspectShare is the percentage of an issuer's versions that may be missing from one listing
+	// before nothing is concluded from it; one may be missing in any case.
+	suspectShare = 5
+	// notListed is the doubt about a version that is missing.
+	notListed = "the upstream's listing does not show it"
 	// namedOrphans is how many suspected orphans status names.
 	namedOrphans = 10
 )
@@ -41,6 +47,11 @@ type evidence struct {
 	versions []journal.Version
 	// owners by their half of the mark.
 	owners map[string]owner
+	// unlisted: the upstream's listing shows no single versions.
+	unlisted bool
+	// confirmed is the number of missing versions that an administrator has confirmed; -1 if
+	// none has.
+	confirmed int
 	// secrets are the hashes of the material that this process has read, by the UID
 	// of the version Secret.
 	secrets map[types.UID]string
@@ -52,6 +63,10 @@ type evidence struct {
 type findings struct {
 	// doubts are versions that must be verified, and why.
 	doubts map[upstream.Mark]string
+	// expected and missing count the versions that the listing should show, and does not.
+	// suspect: so many are missing that nothing is concluded for any (hazard C4).
+	expected, missing int
+	suspect           bool
 	// unread are versions whose hash is listed and whose material this process has
 	// not read yet, newest first.
 	unread []journal.Version
@@ -78,15 +93,22 @@ func judge(e evidence) findings {
 		}
 		secret, read := e.secrets[v.UID]
 		hash := f.hashes[v.Mark]
+		f.expected++
 		switch {
+		case !listed[v.Mark] && e.unlisted:
 		case !listed[v.Mark]:
-			f.doubts[v.Mark] = "the upstream's listing does not show it"
+			f.missing++
+			f.doubts[v.Mark] = notListed
 		case hash == "" || hash == e.dismissed[v.Mark]:
 		case !read:
 			f.unread = append(f.unread, v)
 		case hash != secret:
 			f.doubts[v.Mark] = otherSecret
 		}
+	}
+	f.suspect = f.missing > max(1, f.expected*suspectShare/100) && f.missing != e.confirmed
+	if f.suspect {
+		maps.DeleteFunc(f.doubts, func(_ upstream.Mark, why string) bool { return why == notListed })
 	}
 	for _, found := range e.found {
 		if _, ours := e.owners[found.Mark.Owner()]; ours && !known[found.Mark] {

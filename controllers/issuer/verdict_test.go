@@ -39,6 +39,22 @@ func listed(m upstream.Mark, hash string) upstream.Found {
 	return upstream.Found{ID: "id-" + string(m), Name: "cl-" + string(m), Mark: m, Container: "apic.example/a1", SecretHash: hash}
 }
 
+// versionsUpTo are the first n versions of a credential; listedAll are those of them, from
+// the first on, that the upstream lists.
+func versionsUpTo(n int) (all []journal.Version) {
+	for i := range n {
+		all = append(all, version(mark('a', i+1)))
+	}
+	return all
+}
+
+func listedAll(first, last int) (all []upstream.Found) {
+	for i := first; i <= last; i++ {
+		all = append(all, listed(mark('a', i), ""))
+	}
+	return all
+}
+
 func TestJudge(t *testing.T) {
 	billing := map[string]owner{mark('a', 0).Owner(): {Key: types.NamespacedName{Namespace: "payments", Name: "billing"}, UID: "billing"}}
 	cases := map[string]struct {
@@ -57,6 +73,28 @@ func TestJudge(t *testing.T) {
 		"a version that is not listed is doubted": {
 			evidence: evidence{versions: []journal.Version{version(mark('a', 1))}},
 			doubts:   map[upstream.Mark]string{mark('a', 1): "the upstream's listing does not show it"},
+		},
+		"one of ten that is missing is doubted": {
+			evidence: evidence{found: listedAll(2, 10), versions: versionsUpTo(10)},
+			doubts:   map[upstream.Mark]string{mark('a', 1): "the upstream's listing does not show it"},
+		},
+		"where two of ten are missing nothing is concluded (C4)": {
+			evidence: evidence{found: listedAll(3, 10), versions: versionsUpTo(10)},
+		},
+		"an administrator may confirm how many": {
+			evidence: evidence{found: listedAll(3, 10), versions: versionsUpTo(10), confirmed: 2},
+			doubts: map[upstream.Mark]string{
+				mark('a', 1): "the upstream's listing does not show it", mark('a', 2): "the upstream's listing does not show it",
+			},
+		},
+		"where two of forty are missing both are doubted": {
+			evidence: evidence{found: listedAll(3, 40), versions: versionsUpTo(40)},
+			doubts: map[upstream.Mark]string{
+				mark('a', 1): "the upstream's listing does not show it", mark('a', 2): "the upstream's listing does not show it",
+			},
+		},
+		"an upstream that lists no single versions proves nothing by it": {
+			evidence: evidence{unlisted: true, versions: versionsUpTo(1)},
 		},
 		"a version that was begun during the listing is not": {
 			evidence: evidence{versions: []journal.Version{version(mark('a', 1), func(v *journal.Version) { v.IntentAt = noon.Add(-time.Minute) })}},

@@ -50,6 +50,9 @@ type Capabilities struct {
 	// MaxLive is how many live credentials one container takes, entries of others
 	// included; 0 means no limit is known.
 	MaxLive int
+	// Unlisted: List does not show single versions, so that one is missing from it says
+	// nothing.
+	Unlisted bool
 	// Settle is how long after the deadline of a call without an answer nothing
 	// may be concluded from not finding its effect.
 	Settle time.Duration
