@@ -79,6 +79,14 @@ type APIClientCredentialSpec struct {
 	// +required
 	Secret TargetSecret `json:"secret"`
 
+	// Adopt takes over a credential that exists upstream already, as version 1, before anything
+	// is issued: it is verified, published, renewed and revoked like one that Claviger made.
+	// It is looked at only while the credential has no version; an upstream that cannot look
+	// one up says so. Until it is published it is never revoked.
+	//
+	// +optional
+	Adopt *Adoption `json:"adopt,omitempty"`
+
 	// DeletionPolicy says what happens upstream when this object is deleted. Revoke
 	// (default): every version is revoked, then the Secret is deleted. Retain: the
 	// current version and the Secret stay as they are and are labelled; a
@@ -93,6 +101,32 @@ type APIClientCredentialSpec struct {
 	//
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
+}
+
+// Adoption names the material of a credential that exists upstream already.
+type Adoption struct {
+	// SecretRef names the Secret of this namespace that holds the material. If it is the Secret
+	// that spec.secret.name names as well, that Secret becomes the one that Claviger keeps,
+	// and what its template renders must be what it holds, or it is written anew.
+	//
+	// +required
+	SecretRef SecretReference `json:"secretRef"`
+
+	// ClientIDKey is the key of the Secret that holds the client id. Default "client_id".
+	//
+	// +optional
+	// +kubebuilder:default=client_id
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ClientIDKey string `json:"clientIDKey,omitempty"`
+
+	// ClientSecretKey is the key that holds the client secret. Default "client_secret".
+	//
+	// +optional
+	// +kubebuilder:default=client_secret
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ClientSecretKey string `json:"clientSecretKey,omitempty"`
 }
 
 // IssuerReference names an issuer.

@@ -42,6 +42,12 @@ func (r *Reconciler) createIntent(ctx context.Context, s *scope, step rotation.S
 		return nil
 	}
 	intent, err := r.draft(s, step, container)
+	if err == nil && step.Adopts {
+		err = r.takeOver(ctx, s, &intent)
+	}
+	if errorsIsBusy(err) {
+		return err
+	}
 	if err != nil {
 		r.memory.setBack(s.uid, fail(r.memory.credential(s.uid), "no version can be made", err, r.Clock.Now()))
 		return nil //nolint:nilerr // remembered: the next decision waits and shows it

@@ -139,6 +139,10 @@ func (s *scope) observeCredential() rotation.Credential {
 	c.Suspended = s.credential.Spec.Suspend
 	c.Finalized = controllerutil.ContainsFinalizer(s.credential, journal.FinalizerCredential)
 	c.Problem = s.specProblem
+	if adopt := s.credential.Spec.Adopt; adopt != nil {
+		c.Adopts = true
+		c.AdoptsTarget = adopt.SecretRef.Name == s.credential.Spec.Secret.Name && s.target.CredentialUID == ""
+	}
 	at := func(annotations map[string]string, name string) time.Time {
 		t, _ := requestedAt(annotations, name)
 		return t
@@ -197,6 +201,7 @@ func (s *scope) observeVersion(v *journal.Version) rotation.Version {
 		Unsure:        !r.answered && v.AnsweredAt.IsZero() && !r.clean,
 		Lost:          r.lostAttempt == v.Attempt,
 		Ineffective:   v.SameAs != "",
+		Adopted:       v.Adopted,
 		AbsentSince:   r.absentSince,
 		Patience:      r.patience,
 		Accepted:      r.accepted,

@@ -122,7 +122,7 @@ func judge(e evidence) findings {
 // expected reports whether a version must have been in a listing that began at asked.
 func expected(v journal.Version, issuer types.UID, asked time.Time) bool {
 	switch {
-	case v.Issuer.UID != issuer, v.Mark == "":
+	case v.Issuer.UID != issuer, v.Mark == "", v.Adopted:
 		return false
 	case v.Terminating, !v.RevokedAt.IsZero(), !v.FailedAt.IsZero():
 		return false

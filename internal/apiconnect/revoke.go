@@ -17,13 +17,13 @@ func (a *account) Revoke(ctx context.Context, h upstream.Handle) error {
 	if err := checkHandle(h); err != nil {
 		return err
 	}
-	found, err := a.search(ctx, at, h.Name, h.Mark)
+	found, err := a.search(ctx, at, h.Name, identity(h))
 	if err != nil {
 		return err
 	}
 	if found == nil {
-		a.memory.forget(h.Mark)
-		return upstream.Errorf(upstream.NotFound, "no credential of the app has the client id %s", h.Mark)
+		a.memory.forget(identity(h))
+		return upstream.Errorf(upstream.NotFound, "no credential of the app has the client id %s", upstream.Excerpt(string(identity(h))))
 	}
 	c := call{operation: "credential.delete", method: http.MethodDelete, path: at.credentialPath(found.ID), effect: true}
 	answer, err := a.platform.send(ctx, c)
@@ -39,14 +39,23 @@ func (a *account) Revoke(ctx context.Context, h upstream.Handle) error {
 		}
 	case http.StatusNotFound, http.StatusGone:
 		// It was there a moment ago: gone by another hand, or not to be deleted by ours.
-		if left, err := a.search(ctx, at, h.Name, h.Mark); err != nil || left != nil {
+		if left, err := a.search(ctx, at, h.Name, identity(h)); err != nil || left != nil {
 			return refusal(c, answer)
 		}
 	default:
 		return refusal(c, answer)
 	}
-	a.memory.forget(h.Mark)
+	a.memory.forget(identity(h))
 	return nil
+}
+
+// identity is the client id by which a credential is known: the mark, or for one that was
+// adopted its own, which the journal holds together with the upstream's id.
+func identity(h upstream.Handle) upstream.Mark {
+	if h.ID != "" && h.Material.ClientID != "" {
+		return upstream.Mark(h.Material.ClientID)
+	}
+	return h.Mark
 }
 
 // checkHandle refuses a handle that could match somebody else's object, above all an

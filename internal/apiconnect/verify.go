@@ -37,39 +37,39 @@ func (a *account) Verify(ctx context.Context, h upstream.Handle) (upstream.Verdi
 		return upstream.Verdict{}, upstream.Errorf(upstream.InvalidSpec, "the credential has a probe, and its issuer names no gatewayURL")
 	}
 	hash := hashOf(h.Material.ClientSecret)
-	if parameters.Probe == nil || a.memory.get(h.Mark).proven != hash {
+	if parameters.Probe == nil || a.memory.get(identity(h)).proven != hash {
 		verdict, err := a.verifyOnPlatform(ctx, at, h)
 		if err != nil || !verdict.Accepted || parameters.Probe == nil {
 			return verdict, err
 		}
 	}
 	verdict, err := a.verifyByProbe(ctx, parameters.Probe.Path, h.Material)
-	k := a.memory.get(h.Mark)
+	k := a.memory.get(identity(h))
 	k.proven = hash
 	if verdict.Accepted {
 		k.proven = "" // the next verification asks the platform again
 	}
-	a.memory.put(h.Mark, k)
+	a.memory.put(identity(h), k)
 	return verdict, err
 }
 
 // verifyOnPlatform finds the credential's id and has its secret compared.
 func (a *account) verifyOnPlatform(ctx context.Context, at place, h upstream.Handle) (upstream.Verdict, error) {
-	if id := a.memory.get(h.Mark).id; id != "" {
+	if id := a.memory.get(identity(h)).id; id != "" {
 		verdict, err := a.proveSecret(ctx, at, id, h.Material)
 		if !errors.Is(err, errMissing) {
 			return verdict, err
 		}
-		a.memory.forget(h.Mark)
+		a.memory.forget(identity(h))
 	}
-	found, err := a.search(ctx, at, h.Name, h.Mark)
+	found, err := a.search(ctx, at, h.Name, identity(h))
 	if err != nil {
 		return upstream.Verdict{}, err
 	}
 	if found == nil {
 		return upstream.Verdict{Detail: "API Connect has no credential with this client id any more"}, nil
 	}
-	a.memory.put(h.Mark, known{id: found.ID})
+	a.memory.put(identity(h), known{id: found.ID})
 	return a.proveSecret(ctx, at, found.ID, h.Material)
 }
 

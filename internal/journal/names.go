@@ -86,6 +86,8 @@ const (
 	// AnnotationSameAs is the nonce of the version whose very credential the upstream answered
 	// with: the two are one object there.
 	AnnotationSameAs = prefix + "same-as"
+	// AnnotationAdopted stands on a version that existed upstream before it was in the journal.
+	AnnotationAdopted = prefix + "adopted"
 	// AnnotationExpiresAt is when the upstream ends the version by itself.
 	AnnotationExpiresAt = prefix + "expires-at"
 	// AnnotationRendered stands on the target: nonce, template hash and keyed hash

@@ -122,10 +122,18 @@ func (s Store) remove(ctx context.Context, meta *metav1.PartialObjectMetadata) e
 // List reads the version Secrets of a credential live. It is used where a missing
 // one would be a leak: before the credential's finalizer goes.
 func (s Store) List(ctx context.Context, namespace string, credential types.UID) ([]Version, error) {
+	return s.list(ctx, namespace, client.MatchingLabels{LabelRole: RoleVersion, LabelCredentialUID: string(credential)})
+}
+
+// ListAll reads the version Secrets of all credentials of a namespace live.
+func (s Store) ListAll(ctx context.Context, namespace string) ([]Version, error) {
+	return s.list(ctx, namespace, client.MatchingLabels{LabelRole: RoleVersion})
+}
+
+func (s Store) list(ctx context.Context, namespace string, labels client.MatchingLabels) ([]Version, error) {
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
-	err := s.Live.List(ctx, list, client.InNamespace(namespace),
-		client.MatchingLabels{LabelRole: RoleVersion, LabelCredentialUID: string(credential)})
+	err := s.Live.List(ctx, list, client.InNamespace(namespace), labels)
 	if err != nil {
 		return nil, fmt.Errorf("list version Secrets: %w", err)
 	}

@@ -70,6 +70,8 @@ type Version struct {
 	UpstreamID string
 	// ExpiresAt is when the upstream ends the version by itself; zero means never.
 	ExpiresAt time.Time
+	// Adopted: it existed upstream before it was in the journal, and does not bear our mark.
+	Adopted bool
 	// SameAs is the nonce of an older version that is the same upstream object.
 	SameAs string
 
@@ -112,6 +114,7 @@ func Parse(object metav1.Object) (Version, error) {
 		Class:           upstream.Class(cmp.Or(a[AnnotationClass], string(upstream.WriteAhead))),
 		UpstreamID:      a[AnnotationUpstreamID],
 		SameAs:          a[AnnotationSameAs],
+		Adopted:         a[AnnotationAdopted] != "",
 		meta:            secretMetadata(object),
 	}
 	r := reader{annotations: a}
@@ -262,7 +265,10 @@ type Intent struct {
 	Class          upstream.Class
 	// Material is what is made here before the call: all of it for class WriteAhead.
 	Material material.Material
-	Seal     Seal
+	// Adopted is what the upstream told of a credential that existed already; nil for one that
+	// is to be made.
+	Adopted *upstream.Issued
+	Seal    Seal
 }
 
 // Mark is what the version will be recognised by upstream.
@@ -297,6 +303,14 @@ func (i Intent) Secret() *corev1.Secret {
 	}
 	if !complete {
 		annotations[AnnotationClass] = string(i.Class)
+	}
+	if i.Adopted != nil {
+		annotations[AnnotationAdopted] = "true"
+		annotations[AnnotationAnsweredAt] = stamp(i.IntentAt)
+		annotations[AnnotationUpstreamID] = i.Adopted.ID
+		if !i.Adopted.ExpiresAt.IsZero() {
+			annotations[AnnotationExpiresAt] = stamp(i.Adopted.ExpiresAt)
+		}
 	}
 	data := encode(i.Material)
 	data[keySeal] = i.Seal

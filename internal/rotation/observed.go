@@ -57,6 +57,10 @@ type Credential struct {
 	// AbandonAll and Abandon let versions go without revoking them.
 	AbandonAll bool
 	Abandon    int64
+	// Adopts: the first version is one that exists upstream already. AdoptsTarget: the target
+	// exists and is the Secret that holds its material.
+	Adopts       bool
+	AdoptsTarget bool
 	// Problem says that the spec cannot be served as it is; nil if it can.
 	Problem *Problem
 	// Trouble is what kept the last attempt to begin a version from succeeding; the
@@ -188,6 +192,8 @@ type Version struct {
 	// call under the present claim is such a one.
 	Unsure bool
 	Lost   bool
+	// Adopted: it existed upstream before anybody asked Claviger for it.
+	Adopted bool
 	// Ineffective: the upstream answered with the very credential that is published.
 	Ineffective bool
 	// AbsentSince is the first time in a row that it was proven not to exist upstream.

@@ -4,7 +4,7 @@ func refuseForeignSecrets(s *situation) *Step {
 	if s.Target.Retained && !s.Target.Ours && !s.Fresh.Has(FactTarget) {
 		return &Step{Action: Look, Needs: FactTarget}
 	}
-	if s.Target.Exists && !s.Target.Ours {
+	if s.Target.Exists && !s.Target.Ours && !s.adoptsTarget() {
 		// Nobody tells us when somebody else's Secret goes away.
 		s.wake(s.now.Add(foreignRetry))
 		return s.stop(&Problem{Reason: "SecretNotOurs", Stalled: true, Message: "the Secret that spec.secret.name names exists and belongs to somebody else: " +
@@ -15,6 +15,12 @@ func refuseForeignSecrets(s *situation) *Step {
 			"it is written anew when it is gone"}, nil, s.now.Add(targetRetry))
 	}
 	return nil
+}
+
+// adoptsTarget: the target is somebody's own Secret, named as the one to be taken over, and
+// nothing was ever published into it.
+func (s *situation) adoptsTarget() bool {
+	return s.Credential.AdoptsTarget && len(s.Versions) <= 1 && s.lastGood() == nil
 }
 
 func lookAtDrift(s *situation) *Step {

@@ -65,10 +65,9 @@ func rollBack(s *situation) *Step {
 		s.note(&Problem{Reason: "RollbackImpossible", Message: fmt.Sprintf(
 			"version %d was declared compromised: version %d stays", before.Number, current.Number)}, nil, time.Time{})
 		return nil
-	case s.now.Before(current.ClaimUntil):
-		s.wake(current.ClaimUntil)
-		return nil
 	}
+	// A claim that still runs need not be waited for: who holds it has published, and could do so
+	// again only over a target that nobody has written since.
 	return &Step{Action: RollBack, Version: current.Number, Needs: FactTarget | FactCredential, Cause: fmt.Sprintf(
 		"rolled back to version %d on request", before.Number)}
 }

@@ -107,8 +107,8 @@ func requestDecisions() []decision {
 			Step{Action: RollBack, Version: 2, Needs: FactTarget | FactCredential, Cause: "rolled back to version 1 on request"},
 		},
 		{
-			"it waits while the claim of the published version runs", both(bothLive, asked, func(f *facts) { f.Versions[1].ClaimUntil = in(time.Second) }),
-			Step{Action: Wait, Until: in(time.Second), Notice: stuck("Overlap", "version 1 stays valid until "+text(ago(time.Hour).Add(time.Second+2*days))+" at least")},
+			"it does not wait for the claim of the published version", both(bothLive, asked, func(f *facts) { f.Versions[1].ClaimUntil = in(time.Second) }),
+			Step{Action: RollBack, Version: 2, Needs: FactTarget | FactCredential, Cause: "rolled back to version 1 on request"},
 		},
 		{"then the one before is chosen", givenUp, Step{Action: MarkRepublish, Version: 1, Needs: FactTarget}},
 		{
@@ -139,6 +139,35 @@ func requestDecisions() []decision {
 				Action: Wait, Until: ago(time.Hour).Add(time.Second + 2*days), Problem: stuck("RollbackImpossible", "version 1 was declared compromised: version 2 stays"),
 				Notice: stuck("Overlap", "version 1 stays valid until "+text(ago(time.Hour).Add(time.Second+2*days))+" at least"),
 			},
+		},
+		{
+			"an adopted version comes first where one is named", func(f *facts) {
+				f.Versions, f.Target, f.Credential.Adopts = nil, Target{}, true
+			},
+			Step{Action: CreateIntent, Version: 1, Cause: "adopted", Adopts: true, Needs: FactCredential | FactIssuer | FactGuard | FactTarget},
+		},
+		{
+			"the Secret that is named as the one to adopt is taken over", func(f *facts) {
+				v := made(1)
+				v.Answered, v.Accepted, v.Adopted = true, true, true
+				f.Versions, f.Target, f.Credential.Adopts, f.Credential.AdoptsTarget = []Version{v}, Target{Exists: true}, true, true
+			},
+			Step{Action: Publish, Version: 1, Needs: FactTarget | FactCredential},
+		},
+		{
+			"another one is not", func(f *facts) {
+				f.Versions, f.Target, f.Credential.Adopts = nil, Target{Exists: true}, true
+			},
+			Step{Action: Wait, Until: in(foreignRetry), Problem: stalled("SecretNotOurs", "the Secret that spec.secret.name names exists and belongs to somebody else: "+
+				"delete or rename it, or make a new credential with another secret.name")},
+		},
+		{
+			"what was adopted and never served is let go and not revoked", func(f *facts) {
+				v := made(1)
+				v.Answered, v.Adopted, v.Terminating, v.Failed = true, true, true, true
+				f.Versions, f.Target, f.Credential.Deleting = []Version{v}, Target{}, true
+			},
+			Step{Action: Release, Version: 1},
 		},
 		{
 			"if the earlier version vanished in the middle a successor is due at once", both(givenUp, func(f *facts) { f.Versions = f.Versions[1:]; f.Versions[0].FailedAt = ago(time.Hour) }),

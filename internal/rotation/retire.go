@@ -17,7 +17,8 @@ func finishRetirements(s *situation) *Step {
 		}
 		tombstone := !s.ending() && s.evidence(v)
 		// What another version is as well is forgotten here and lives on there.
-		over := v.Revoked || s.shared(v)
+		// And what was adopted and never served here is not ours to end.
+		over := v.Revoked || s.shared(v) || v.Adopted && !v.OncePublished && v.Number != s.Target.Published
 		switch {
 		case over && !tombstone:
 			return &Step{Action: Release, Version: v.Number}

@@ -86,6 +86,8 @@ type Step struct {
 	Answers time.Time
 	// Replaces is the number of the published version that a new one follows.
 	Replaces int64
+	// Adopts: the new version is one that exists upstream already.
+	Adopts bool
 	// Failures counts what failed in a row before a new version.
 	Failures int
 	// Needs are the facts that must be read live before the action.

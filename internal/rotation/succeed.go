@@ -109,6 +109,9 @@ func (s *situation) due() *due {
 	current := s.published()
 	switch {
 	case current == nil && len(s.Versions) == 0:
+		if s.Credential.Adopts {
+			return &due{cause: "adopted", answers: answers}
+		}
 		return &due{cause: "first issue", answers: answers}
 	case current == nil:
 		return &due{cause: "no version is left that could be published", answers: answers}
@@ -305,6 +308,7 @@ func (s *situation) begin(d *due) *Step {
 	if s.caps.MaxLive > 0 {
 		step.Needs |= FactContainer
 	}
+	step.Adopts = s.Credential.Adopts && len(s.Versions) == 0
 	if newest := s.newest(); newest != nil {
 		step.Version = newest.Number + 1
 		if newest.Failed {

@@ -215,6 +215,13 @@ type Drafter interface {
 	Draft(request Request, random io.Reader) (material.Material, error)
 }
 
+// Adopter finds a credential that exists upstream already by its material, so that it can
+// be taken over. Found has its ID set. NotFound says that the container has none such;
+// nothing is changed upstream.
+type Adopter interface {
+	Adopt(ctx context.Context, request Request) (Issued, error)
+}
+
 // Verdict is what a verification found.
 type Verdict struct {
 	// Accepted: the upstream takes the material.
