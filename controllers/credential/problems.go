@@ -16,7 +16,9 @@ const (
 	// longRetry is for what a person has to change; a change of the objects that we
 	// watch wakes the credential earlier.
 	longRetry = time.Minute
-	// longestRetry bounds the doubling of both.
+	// personRetry is for what a person does upstream, of which nothing tells us.
+	personRetry = 10 * time.Second
+	// longestRetry bounds the doubling of all.
 	longestRetry = 10 * time.Minute
 )
 
@@ -31,7 +33,7 @@ var verdicts = map[upstream.ErrorClass]struct {
 	upstream.OutcomeUnknown:           {v1alpha1.ReasonUpstreamUnreachable, false, shortRetry},
 	upstream.Throttled:                {v1alpha1.ReasonUpstreamThrottled, false, shortRetry},
 	upstream.Pending:                  {v1alpha1.ReasonIssuing, false, shortRetry},
-	upstream.AwaitingUpstreamApproval: {v1alpha1.ReasonIssuing, false, longRetry},
+	upstream.AwaitingUpstreamApproval: {v1alpha1.ReasonIssuing, false, personRetry},
 	// The issuer itself says when its login works again, and wakes its credentials.
 	upstream.LoginFailed:   {v1alpha1.ReasonIssuerNotReady, true, shortRetry},
 	upstream.Forbidden:     {v1alpha1.ReasonUpstreamForbidden, true, longRetry},

@@ -27,7 +27,7 @@ func TestEveryClassOfErrorHasAnAnswerForPeople(t *testing.T) {
 		{upstream.OutcomeUnknown, v1alpha1.ReasonUpstreamUnreachable, false, shortRetry},
 		{upstream.Throttled, v1alpha1.ReasonUpstreamThrottled, false, shortRetry},
 		{upstream.Pending, v1alpha1.ReasonIssuing, false, shortRetry},
-		{upstream.AwaitingUpstreamApproval, v1alpha1.ReasonIssuing, false, longRetry},
+		{upstream.AwaitingUpstreamApproval, v1alpha1.ReasonIssuing, false, personRetry},
 		{upstream.LoginFailed, v1alpha1.ReasonIssuerNotReady, true, shortRetry},
 		{upstream.Forbidden, v1alpha1.ReasonUpstreamForbidden, true, longRetry},
 		{upstream.InvalidSpec, v1alpha1.ReasonUpstreamRefused, true, longRetry},

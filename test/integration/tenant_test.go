@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -103,10 +104,10 @@ func (x *tenant) leave() {
 // simulators are closed when the operator has no more use for them.
 var simulators struct {
 	sync.Mutex
-	left []*apiconnectsim.Sim
+	left []io.Closer
 }
 
-func closeLater(sim *apiconnectsim.Sim) {
+func closeLater(sim io.Closer) {
 	simulators.Lock()
 	defer simulators.Unlock()
 	simulators.left = append(simulators.left, sim)
