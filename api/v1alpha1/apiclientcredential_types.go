@@ -168,6 +168,8 @@ type PolicyReference struct {
 // IBMAPIConnectCredential names the app that the credential belongs to. Plan
 // subscriptions belong to the app, so a new version may call what the old one
 // could.
+//
+// +kubebuilder:validation:XValidation:rule="(self.naming == 'Swap') == has(self.name)",message="name is the name that naming: Swap keeps: set both or neither"
 type IBMAPIConnectCredential struct {
 	// ConsumerOrg is the name or id of the consumer organisation in the issuer's
 	// catalog. Immutable. Example: "retail".
@@ -188,6 +190,25 @@ type IBMAPIConnectCredential struct {
 	// +kubebuilder:validation:Pattern=`^[^/?#%\s]+$`
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="app is immutable"
 	App string `json:"app"`
+
+	// Naming says what the versions are called in API Connect. Versioned (default): each has
+	// a name of its own that is never used again. Swap: as in IBM's own procedure the credential
+	// keeps the name in name; its successor is called the same with "_new" behind it until the
+	// old one is deleted, and is renamed then. Which version is which is told by the client id,
+	// never by the name.
+	//
+	// +optional
+	// +kubebuilder:default=Versioned
+	// +kubebuilder:validation:Enum=Versioned;Swap
+	Naming string `json:"naming,omitempty"`
+
+	// Name that the credential keeps in API Connect with naming: Swap. Example: "billing-key".
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=120
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`
+	Name string `json:"name,omitempty"`
 
 	// Probe is a call through the gateway that must succeed with the new
 	// credential before it is published. It is the only proof that the gateways

@@ -28,6 +28,9 @@ const (
 	// ConditionExpiringSoon is True while the upstream ends the published version soon and
 	// no successor is published, although one is due.
 	ConditionExpiringSoon = "ExpiringSoon"
+	// ConditionRotationOverdue is True while the published version is older than its policy
+	// allows for a predecessor, because no successor was made.
+	ConditionRotationOverdue = "RotationOverdue"
 	// ConditionMissingSuspected is True for a CredentialIssuer while more than a twentieth of
 	// its versions, and more than one, are missing from the upstream's listing.
 	ConditionMissingSuspected = "MissingSuspected"
@@ -38,6 +41,9 @@ const (
 // Reasons of Ready, Reconciling, Stalled, Rotating and Attention of an
 // APIClientCredential.
 const (
+	// ReasonOverdue: the time at which the published version should have been revoked has
+	// passed, and no successor was made. One is still made as soon as it can be.
+	ReasonOverdue = "Overdue"
 	// ReasonManyMissing: too many versions are missing at once to conclude anything.
 	ReasonManyMissing = "ManyMissing"
 	// ReasonExpires: the upstream ends the published version at the time in the message.

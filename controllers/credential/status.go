@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -47,6 +48,7 @@ func (r *Reconciler) project(ctx context.Context, s *scope, step rotation.Step, 
 				return giveWay(err)
 			}
 			r.memory.wrote(s.uid, before.ResourceVersion, after.Status)
+			r.tellOverdue(s, before.Status.Conditions, after.Status.Conditions)
 		}
 	}
 	switch {
@@ -56,6 +58,14 @@ func (r *Reconciler) project(ctx context.Context, s *scope, step rotation.Step, 
 		return reconcile.Result{RequeueAfter: trust}, nil
 	}
 	return reconcile.Result{}, nil
+}
+
+// tellOverdue records an event when the condition appears, after the write that made it true.
+func (r *Reconciler) tellOverdue(s *scope, before, after []metav1.Condition) {
+	now := meta.FindStatusCondition(after, v1alpha1.ConditionRotationOverdue)
+	if now != nil && meta.FindStatusCondition(before, v1alpha1.ConditionRotationOverdue) == nil {
+		r.event(s, corev1.EventTypeWarning, "RotationOverdue", "Project", "%s", now.Message)
+	}
 }
 
 // underWay reports whether the newest version is between intent and publication.
@@ -139,6 +149,7 @@ func (s *scope) describeConditions(conditions *[]metav1.Condition, o rotation.Ob
 		present[v1alpha1.ConditionAttention] = s.attention(step)
 		present[v1alpha1.ConditionRotating] = rotating(o, step, now)
 		present[v1alpha1.ConditionExpiringSoon] = expiring(o, s.policy, now)
+		present[v1alpha1.ConditionRotationOverdue] = overdue(o, s.policy, now)
 	case why.Stalled:
 		set(v1alpha1.ConditionReady, metav1.ConditionFalse, why)
 		present[v1alpha1.ConditionStalled] = why
@@ -154,6 +165,7 @@ func (s *scope) describeConditions(conditions *[]metav1.Condition, o rotation.Ob
 	for _, kind := range []string{
 		v1alpha1.ConditionReconciling, v1alpha1.ConditionStalled, v1alpha1.ConditionRotating,
 		v1alpha1.ConditionAttention, v1alpha1.ConditionPolicyAmbiguous, v1alpha1.ConditionExpiringSoon,
+		v1alpha1.ConditionRotationOverdue,
 	} {
 		if p := present[kind]; p != nil {
 			set(kind, metav1.ConditionTrue, p)
@@ -253,6 +265,18 @@ func expiring(o rotation.Observed, p rotation.Policy, now time.Time) *rotation.P
 		}
 	}
 	return nil
+}
+
+// overdue tells of a version that should be gone by now and has no successor.
+func overdue(o rotation.Observed, p rotation.Policy, now time.Time) *rotation.Problem {
+	at := rotation.OverdueAt(o, p)
+	if at.IsZero() || now.Before(at) {
+		return nil
+	}
+	return &rotation.Problem{
+		Reason: v1alpha1.ReasonOverdue, Message: fmt.Sprintf("version %d should have been revoked at %s, and no successor was made; one is made as soon as it can be",
+			o.Target.Published, at.UTC().Format(time.RFC3339)),
+	}
 }
 
 // clip keeps messages within the API's limit of 32,768 characters, far below it.

@@ -68,6 +68,9 @@ type issuerParameters struct {
 type credentialParameters struct {
 	ConsumerOrg string `json:"consumerOrg"`
 	App         string `json:"app"`
+	// Naming is namingSwap, or anything else for a name of its own for each version.
+	Naming string `json:"naming"`
+	Name   string `json:"name"`
 	Probe       *struct {
 		Path string `json:"path"`
 	} `json:"probe"`

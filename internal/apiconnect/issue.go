@@ -20,11 +20,21 @@ func (a *account) Issue(ctx context.Context, r upstream.Request) (upstream.Issue
 	if err != nil {
 		return upstream.Issued{}, err
 	}
-	if _, err := parseParameters(r.Parameters); err != nil {
+	parameters, err := parseParameters(r.Parameters)
+	if err != nil {
 		return upstream.Issued{}, err
 	}
 	if err := checkRequest(r); err != nil {
 		return upstream.Issued{}, err
+	}
+	swap := parameters.Naming == namingSwap
+	if swap {
+		entries, err := a.appCredentials(ctx, at)
+		if err != nil {
+			return upstream.Issued{}, err
+		}
+		r.Name = nameFor(parameters, r, entries)
+		r.Title = r.Name
 	}
 	secret := r.Material.ClientSecret
 	c := call{
@@ -49,10 +59,28 @@ func (a *account) Issue(ctx context.Context, r upstream.Request) (upstream.Issue
 	default:
 		err = refusal(c, answer)
 	}
+	if swap && upstream.ClassOf(err) == upstream.Conflict {
+		err = a.renamedMeanwhile(ctx, at, r, err)
+	}
 	if err != nil {
 		return upstream.Issued{}, err
 	}
 	return upstream.Issued{Material: r.Material}, nil
+}
+
+// renamedMeanwhile: a name that somebody took between the list and the call is no reason to
+// give a version up, since another name will do.
+func (a *account) renamedMeanwhile(ctx context.Context, at place, r upstream.Request, conflict error) error {
+	entries, err := a.appCredentials(ctx, at)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.Name == r.Name && entry.ClientID != string(r.Mark) {
+			return upstream.Errorf(upstream.Retryable, "the name %s was taken a moment ago", r.Name)
+		}
+	}
+	return conflict
 }
 
 // secretBytes is the length of a client secret before it is encoded: 256 bits.

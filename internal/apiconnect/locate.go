@@ -178,6 +178,11 @@ func parseParameters(raw json.RawMessage) (credentialParameters, error) {
 	if err := checkSegment("consumerOrg", parameters.ConsumerOrg); err != nil {
 		return parameters, err
 	}
+	if parameters.Naming == namingSwap {
+		if err := checkSegment("name", parameters.Name); err != nil {
+			return parameters, err
+		}
+	}
 	return parameters, checkSegment("app", parameters.App)
 }
 

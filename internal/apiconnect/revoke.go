@@ -23,6 +23,9 @@ func (a *account) Revoke(ctx context.Context, h upstream.Handle) error {
 	}
 	if found == nil {
 		a.memory.forget(identity(h))
+		if err := a.passName(ctx, at, h); err != nil {
+			return err
+		}
 		return upstream.Errorf(upstream.NotFound, "no credential of the app has the client id %s", upstream.Excerpt(string(identity(h))))
 	}
 	c := call{operation: "credential.delete", method: http.MethodDelete, path: at.credentialPath(found.ID), effect: true}
@@ -46,7 +49,7 @@ func (a *account) Revoke(ctx context.Context, h upstream.Handle) error {
 		return refusal(c, answer)
 	}
 	a.memory.forget(identity(h))
-	return nil
+	return a.passName(ctx, at, h)
 }
 
 // identity is the client id by which a credential is known: the mark, or for one that was

@@ -59,6 +59,12 @@ type newCredential struct {
 	ClientSecret string `json:"client_secret"`
 }
 
+// newName is the body that renames a credential. What is left out stays as it is.
+type newName struct {
+	Name  string `json:"name"`
+	Title string `json:"title"`
+}
+
 // clientPair is the body of verify-client-secret.
 type clientPair struct {
 	ClientID     string `json:"client_id"`

@@ -35,6 +35,17 @@ func Timeline(o Observed, p Policy, now time.Time) Plan {
 	return plan
 }
 
+// OverdueAt is when the published version should have been gone: its age and the overlap of a
+// successor have passed. Zero if nothing is due by age.
+func OverdueAt(o Observed, p Policy) time.Time {
+	s := &situation{Observed: o, policy: p}
+	current := s.published()
+	if current == nil || p.RotateAfter.IsUnlimited() || p.Problem != nil {
+		return time.Time{}
+	}
+	return p.Overlap.AddTo(p.RotateAfter.AddTo(current.IntentAt))
+}
+
 // inWindow is the first moment from at on that lies in a window. What was due in a
 // window that has closed since waits for the next one; otherwise a time in the past
 // says that it is overdue.

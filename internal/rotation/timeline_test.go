@@ -88,6 +88,22 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
+func TestAVersionIsOverdueWhenItsSuccessorsOverlapWouldHavePassed(t *testing.T) {
+	f := working()
+	if diff := cmp.Diff(ago(10*days).Add(32*days), OverdueAt(f.Observed, f.policy)); diff != "" {
+		t.Error(diff)
+	}
+	f.policy.RotateAfter = interval.Unlimited()
+	if at := OverdueAt(f.Observed, f.policy); !at.IsZero() {
+		t.Errorf("without an age: %s", at)
+	}
+	f = working()
+	f.Target.Published = 0
+	if at := OverdueAt(f.Observed, f.policy); !at.IsZero() {
+		t.Errorf("without a published version: %s", at)
+	}
+}
+
 func TestTimeline(t *testing.T) {
 	saturday := window(t, "0 2 * * SAT", "4h")
 	none := map[int64]time.Time{}
