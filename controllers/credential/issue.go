@@ -257,7 +257,8 @@ func (r *Reconciler) writeAnswer(ctx context.Context, s *scope, step rotation.St
 	}
 	s.replace(filled)
 	if filled.Holder == r.Options.Holder {
-		r.memory.remember(v.UID, func(m *recollection) { m.answer = nil })
+		// A cache that falls behind may show the version as if it were still to be made.
+		r.memory.remember(v.UID, func(m *recollection) { m.answer, m.answered = nil, !answer.At.IsZero() })
 	}
 	return nil
 }

@@ -324,8 +324,8 @@ func (s *scope) heldByBytes() int64 {
 	}
 	for i := len(s.versions) - 1; i >= 0; i-- {
 		v := &s.versions[i]
-		if v.Material == nil {
-			continue
+		if v.Material == nil || v.SameAs != "" {
+			continue // a version that was answered with another one's bytes is not what is held
 		}
 		if rendered, err := s.template.Render(*v.Material); err == nil && render.Published(s.target.Data, rendered) {
 			return v.Number

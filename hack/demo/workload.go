@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -28,13 +32,13 @@ type tally struct {
 	restarts int
 	// failures are the different ones, in the order of their first time.
 	failures []string
-	// served is what at least one call was served with, by workload.
+	// served are the client ids that at least one call was served with, by workload.
 	served map[string]map[string]bool
 }
 
-// count takes one call with what was held; err is nil if it was served. It returns a failure in words the
+// count takes one call; err is nil if it was served. It returns a failure in words the
 // first time that it occurs.
-func (t *tally) count(who, held string, err error) (news string) {
+func (t *tally) count(who, clientID string, err error) (news string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.calls++
@@ -45,11 +49,11 @@ func (t *tally) count(who, held string, err error) (news string) {
 		if t.served[who] == nil {
 			t.served[who] = map[string]bool{}
 		}
-		t.served[who][held] = true
+		t.served[who][clientID] = true
 		return ""
 	}
 	t.failed++
-	failure := fmt.Sprintf("%s with %s: %v", who, held, err)
+	failure := fmt.Sprintf("%s with client id %s: %v", who, clientID, err)
 	if len(t.failures) >= failuresKept || slices.Contains(t.failures, failure) {
 		return ""
 	}
@@ -70,16 +74,18 @@ func (t *tally) sum() (calls, failed, restarts int, failures []string) {
 	return t.calls, t.failed, t.restarts, append([]string(nil), t.failures...)
 }
 
-// works reports whether a workload has been served with what was held.
-func (t *tally) works(who, held string) bool {
+// works reports whether a workload has been served with the client id.
+func (t *tally) works(who, clientID string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.served[who][held]
+	return t.served[who][clientID]
 }
 
-// fleet is a set of workloads.
+// fleet is a set of workloads that call the same gateway.
 type fleet struct {
-	board *board
+	board   *board
+	gateway string
+	roots   *x509.CertPool
 	// slowest is the longest from publication to use.
 	slowest time.Duration
 	tally   *tally
@@ -89,21 +95,29 @@ type fleet struct {
 	running sync.WaitGroup
 }
 
-func newFleet(b *board, slowest time.Duration) *fleet {
-	return &fleet{board: b, slowest: slowest, tally: &tally{}}
+// newFleet trusts the authority in ca, PEM.
+func newFleet(b *board, gateway string, ca []byte, slowest time.Duration) *fleet {
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	return &fleet{board: b, gateway: gateway, roots: roots, slowest: slowest, tally: &tally{}}
 }
 
 // run lets two workloads live on a Secret until ctx ends: one that reads the mounted
-// file at every call, and one that reads it when it starts. Each gets a caller of its
-// own.
-func (f *fleet) run(ctx context.Context, credential, secret types.NamespacedName, newCaller func() caller) {
+// file at every call, and one that reads it when it starts.
+func (f *fleet) run(ctx context.Context, credential, secret types.NamespacedName, path string) {
 	for _, reads := range []bool{true, false} {
 		longest := f.slowest
 		if !reads {
 			longest /= 2 // the other half is its restart's
 		}
 		m := &mount{longest: longest}
-		w := &workload{who: name(credential, reads), readsEveryTime: reads, mount: m, fleet: f, caller: newCaller()}
+		w := &workload{
+			who: name(credential, reads), readsEveryTime: reads, mount: m, fleet: f, url: f.gateway + path,
+			client: &http.Client{
+				Timeout:   callTimeout,
+				Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: f.roots, MinVersion: tls.VersionTLS12}},
+			},
+		}
 		f.running.Go(func() { m.run(ctx, f.board, secret) })
 		f.running.Go(func() { w.run(ctx) })
 	}
@@ -159,13 +173,14 @@ func (m *mount) look() (pair, time.Time) {
 	return m.shown, m.since
 }
 
-// workload calls many times a second with the pair that it holds.
+// workload calls the gateway many times a second with the pair that it holds.
 type workload struct {
 	who            string
 	readsEveryTime bool
 	mount          *mount
 	fleet          *fleet
-	caller         caller
+	url            string
+	client         *http.Client
 
 	held pair
 	// restartAt is when it restarts next: by itself now and then, and soon after the
@@ -175,7 +190,7 @@ type workload struct {
 }
 
 func (w *workload) run(ctx context.Context) {
-	defer w.caller.rest()
+	defer w.client.CloseIdleConnections()
 	// Not all in the same moment.
 	if !pause(ctx, between(0, callEvery)) {
 		return
@@ -191,11 +206,11 @@ func (w *workload) run(ctx context.Context) {
 			if w.held.empty() {
 				continue
 			}
-			err := w.caller.call(ctx, w.held)
+			err := w.call(ctx)
 			if ctx.Err() != nil {
 				return // cut off by the end of the demo, which is nobody's failure
 			}
-			if news := w.fleet.tally.count(w.who, w.held.held, err); news != "" && w.fleet.tell != nil {
+			if news := w.fleet.tally.count(w.who, w.held.clientID, err); news != "" && w.fleet.tell != nil {
 				w.fleet.tell(news)
 			}
 		}
@@ -221,9 +236,33 @@ func (w *workload) pickUp(now time.Time) {
 	if w.readsEveryTime || w.held.empty() || now.Before(w.restartAt) {
 		return
 	}
-	w.caller.rest()
+	w.client.CloseIdleConnections()
 	w.held, w.rolling, w.restartAt = shown, false, now.Add(between(5*time.Second, 20*time.Second))
 	w.fleet.tally.restarted()
+}
+
+// call makes one call through the gateway.
+func (w *workload) call(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url, nil)
+	if err != nil {
+		return err
+	}
+	request.Header.Set("User-Agent", "workload")
+	request.Header.Set("X-IBM-Client-Id", w.held.clientID)
+	request.Header.Set("X-IBM-Client-Secret", w.held.secret.Reveal())
+	response, err := w.client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	// Read to the end, or the connection cannot be used again.
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		return err
+	}
+	if response.StatusCode/100 != 2 {
+		return fmt.Errorf("the gateway answered %d", response.StatusCode)
+	}
+	return nil
 }
 
 func between(least, most time.Duration) time.Duration {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"testing"
 	"time"
 
@@ -31,12 +30,10 @@ func newRehearsalRoom(t *testing.T) *rehearsalRoom {
 	b := newBoard()
 	r := &rehearsalRoom{
 		t: t, sim: sim, board: b, name: types.NamespacedName{Namespace: "payments", Name: "billing"},
-		fleet: newFleet(b, 300*time.Millisecond),
+		fleet: newFleet(b, sim.GatewayURL(), sim.CA(), 300*time.Millisecond),
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(sim.CA())
-	r.fleet.run(ctx, r.name, r.name, func() caller { return newGatewayCaller(sim.GatewayURL()+"/orders/v1/health", roots) })
+	r.fleet.run(ctx, r.name, r.name, "/orders/v1/health")
 	t.Cleanup(func() { cancel(); r.fleet.wait() })
 	return r
 }
@@ -55,7 +52,7 @@ func (r *rehearsalRoom) issue(name string) (pair, string) {
 		r.t.Fatal(err)
 	}
 	c := made.Orgs[0].Catalogs[0].ConsumerOrgs[0].Apps[0].Credentials[0]
-	return pair{held: c.ClientID, secret: material.New(c.ClientSecret), version: name}, c.Name
+	return pair{clientID: c.ClientID, secret: material.New(c.ClientSecret), version: name}, c.Name
 }
 
 func (r *rehearsalRoom) revoke(credential string) {
@@ -72,7 +69,7 @@ func (r *rehearsalRoom) served(p pair) {
 	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
 	defer cancel()
 	err := await(ctx, "both workloads work with version "+p.version, func() (bool, string) {
-		return r.fleet.tally.works(name(r.name, true), p.held) && r.fleet.tally.works(name(r.name, false), p.held), "not yet"
+		return r.fleet.tally.works(name(r.name, true), p.clientID) && r.fleet.tally.works(name(r.name, false), p.clientID), "not yet"
 	})
 	if err != nil {
 		r.t.Fatal(err)
@@ -126,7 +123,7 @@ func TestTheBoardRemembersWhatFollowedWhat(t *testing.T) {
 	b, name := newBoard(), types.NamespacedName{Namespace: "payments", Name: "billing-api"}
 	at := func(s int64) time.Time { return time.Unix(s, 0) }
 	_, changed := b.read(name)
-	first, second := pair{held: "one"}, pair{held: "two"}
+	first, second := pair{clientID: "one"}, pair{clientID: "two"}
 	if before, news := b.post(name, first, at(1)); !news || !before.empty() {
 		t.Errorf("first post: news %v, before %v", news, before)
 	}

@@ -52,7 +52,8 @@ func (s *situation) lost(v *Version, notice *Problem) *Step {
 func (s *situation) shared(v *Version) bool {
 	for i := range s.Versions {
 		other := &s.Versions[i]
-		if other != v && v.Identity != "" && other.Identity == v.Identity && !other.Revoked && (other.live() || other.Number == s.Target.Published) {
+		// What was answered with is no version of its own: it goes, and the object stays.
+		if other != v && !other.Ineffective && v.Identity != "" && other.Identity == v.Identity && !other.Revoked && (other.live() || other.Number == s.Target.Published) {
 			return true
 		}
 	}

@@ -100,7 +100,24 @@ func answerDecisions() []decision {
 			},
 		},
 		{
-			"a grant that was answered is revoked", both(grantOnly, retiring(func(v *Version) { v.Answered = true })),
+			"after a call without an answer a later answer is no reason to revoke at once: that call may still arrive (C4)",
+			retiring(func(v *Version) { v.Answered, v.FirstClaim, v.Lost, v.ClaimUntil = true, true, true, noon }),
+			Step{
+				Action: Wait, Until: in(time.Minute), Notice: stuck("Retiring", "version 2 is being revoked"),
+				Problem: stuck("WaitingForClaim", "version 2 is revoked when no earlier call for it can be under way any more"),
+			},
+		},
+		{
+			"what was answered with the published credential is not another version of it (C7)", func(f *facts) {
+				v := made(2)
+				v.Answered, v.Ineffective, v.Identity, v.ClaimUntil = true, true, "one", noon
+				f.Versions = append(f.Versions, v)
+				f.Versions[0].Identity, f.Versions[0].Terminating = "one", true
+			},
+			Step{Action: Fail, Version: 2, Needs: FactTarget, Cause: "the upstream answered with the credential that is published already: that is no rotation"},
+		},
+		{
+			"a grant that was answered is revoked", both(grantOnly, retiring(func(v *Version) { v.Answered, v.FirstClaim = true, true })),
 			Step{Action: Revoke, Version: 2, Needs: FactGuard | FactTarget},
 		},
 		{

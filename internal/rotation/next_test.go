@@ -118,9 +118,21 @@ func keepDecisions() []decision {
 			"a claim that ends now is over", both(terminating, func(f *facts) { f.Versions[0].ClaimUntil = noon }),
 			Step{Action: Revoke, Version: 1, Needs: FactGuard | FactTarget},
 		},
-		{"the own claim does not delay a revocation", both(terminating, func(f *facts) {
-			f.Versions[0].ClaimMine, f.Versions[0].ClaimUntil = true, in(time.Hour)
+		{"the own claim, which nobody held before, does not delay a revocation", both(terminating, func(f *facts) {
+			f.Versions[0].ClaimMine, f.Versions[0].FirstClaim, f.Versions[0].ClaimUntil = true, true, in(time.Hour)
 		}), Step{Action: Revoke, Version: 1, Needs: FactGuard | FactTarget}},
+		{"the one from whom a claim was taken over may still be calling (C2)", both(terminating, func(f *facts) {
+			f.Versions[0].ClaimMine, f.Versions[0].ClaimUntil = true, in(time.Second)
+		}), Step{
+			Action: Wait, Until: in(time.Second), Notice: revoking,
+			Problem: stuck("WaitingForClaim", "version 1 is revoked when no earlier call for it can be under way any more"),
+		}},
+		{"that what it follows has vanished does not prove that a version was made (C2)", both(terminating, func(f *facts) {
+			f.Versions[0].FirstClaim, f.Versions[0].Replaces, f.Versions[0].ClaimUntil = true, true, in(time.Second)
+		}), Step{
+			Action: Wait, Until: in(time.Second), Notice: revoking,
+			Problem: stuck("WaitingForClaim", "version 1 is revoked when no earlier call for it can be under way any more"),
+		}},
 		{"a revocation that failed is tried again later", both(terminating, func(f *facts) {
 			f.Versions[0].NotBefore, f.Versions[0].Trouble = in(time.Minute), stuck("UpstreamUnreachable", "no route")
 		}), Step{Action: Wait, Until: in(time.Minute), Problem: stuck("UpstreamUnreachable", "no route"), Notice: revoking}},

@@ -81,11 +81,22 @@ func (s *situation) noteOverlap(v *Version, until string) {
 	s.note(nil, &Problem{Reason: "Overlap", Message: fmt.Sprintf("version %d stays valid until %s at least", v.Number, until)}, s.retiresAt(v))
 }
 
-// mayBeUnderWay: another process may still be calling the upstream to create the
-// version. Not if the only one that ever might has published it: it had its answer.
-func (s *situation) mayBeUnderWay(v *Version) bool {
-	answered := v.FirstClaim && v.OncePublished
-	return !v.ClaimMine && !answered && s.now.Before(v.ClaimUntil)
+// underWayUntil is how long a call to create the version may still be carried out: what
+// commits after our revoke would live for ever. Zero if there is no such call: the only
+// process that ever might call has had its answer, or has published the version. The target
+// says so; that the version which it follows has vanished does not, because a process that
+// did not know of it may have let that one go.
+func (s *situation) underWayUntil(v *Version) time.Time {
+	answered := v.FirstClaim && (v.Number == s.Target.Published || v.OncePublished && !v.Replaces)
+	switch {
+	case v.Lost:
+		return v.ClaimUntil.Add(s.caps.Settle) // a later call was answered, and that one was not
+	case v.FirstClaim && v.ClaimMine, answered:
+		return time.Time{}
+	}
+	// Where a repeat does no harm a claim is taken over while the one before it runs. It
+	// ends before the later one does.
+	return v.ClaimUntil
 }
 
 // revoke returns the step, or notes what it waits for.
@@ -100,11 +111,9 @@ func (s *situation) revoke(v *Version) *Step {
 			message += wayOut
 		}
 		s.note(&Problem{Reason: s.Account.Problem.Reason, Stalled: s.Account.Problem.Stalled, Message: message}, notice, time.Time{})
-	case s.mayBeUnderWay(v):
-		// Another process may still be creating it: a create that commits after our
-		// revoke would live for ever.
+	case s.now.Before(s.underWayUntil(v)):
 		s.note(&Problem{Reason: "WaitingForClaim", Message: fmt.Sprintf(
-			"version %d is revoked when no earlier call for it can be under way any more", v.Number)}, notice, v.ClaimUntil)
+			"version %d is revoked when no earlier call for it can be under way any more", v.Number)}, notice, s.underWayUntil(v))
 	case !s.caps.Addressable && !v.Answered && s.now.Before(v.ClaimUntil.Add(s.caps.Settle)):
 		s.note(&Problem{Reason: "WaitingForClaim", Message: fmt.Sprintf(
 			"version %d is let go when no call for it can be under way any more", v.Number)}, notice, v.ClaimUntil.Add(s.caps.Settle))

@@ -90,7 +90,6 @@ var (
 	// Each adapter has a line of its own.
 	adapters = []string{
 		"internal/apiconnect",
-		"internal/cloudintegration",
 		"internal/neo",
 	}
 	// programs put parts together.

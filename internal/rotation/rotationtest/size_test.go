@@ -1,0 +1,5 @@
+//go:build !race
+
+package rotationtest
+
+const usual = 12_000

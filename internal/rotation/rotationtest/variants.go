@@ -1,0 +1,135 @@
+package rotationtest
+
+import (
+	"time"
+
+	"github.com/claviger-dev/claviger/internal/interval"
+	"github.com/claviger-dev/claviger/internal/rotation"
+)
+
+var never = interval.Unlimited()
+
+// Variant is a kind of world: what the upstream is like, and what the policy wants.
+type Variant struct {
+	Name         string
+	Capabilities rotation.Capabilities
+	Policy       rotation.Policy
+	Class        Class
+	// Renewals is how many versions are renewed by age or expiry, 0 for all.
+	Renewals int64
+	// Life is how long the upstream takes what it has made; 0 for ever.
+	Life time.Duration
+	// Dimensions are made anew for every world.
+	Dimensions []func() Dimension
+}
+
+// windowsEvery is the period of the windows of a variant that has some.
+const windowsEvery = 20 * time.Minute
+
+// of is what the planner is told of an upstream of a class that does everything else.
+func of(class Class) rotation.Capabilities {
+	return rotation.Capabilities{
+		RepeatHarmless: class <= ReadableUnique, Repeatable: class <= Readable, Addressable: class != GrantOnly,
+		Verifies: true, Overlap: true, Settle: time.Minute,
+	}
+}
+
+func with(change func(*rotation.Capabilities)) rotation.Capabilities {
+	c := of(WriteAhead)
+	change(&c)
+	return c
+}
+
+var onRequest = rotation.Policy{RotateAfter: never, Overlap: interval.FromDuration(10 * time.Minute), VerifyTimeout: time.Minute}
+
+// Plain is the upstream that most are like, and a policy that renews on request only.
+func Plain() *Variant {
+	return &Variant{Name: "write-ahead, on request", Capabilities: of(WriteAhead), Policy: onRequest}
+}
+
+// Variants are all kinds of worlds that are searched.
+func Variants() []*Variant {
+	byAge := rotation.Policy{RotateAfter: interval.FromDuration(14 * time.Minute), Overlap: interval.FromDuration(5 * time.Minute), VerifyTimeout: time.Minute}
+	windows := byAge
+	if w, err := interval.ParseWindow("*/20 * * * *", "10m", "UTC"); err == nil {
+		windows.Windows = interval.Windows{w}
+	}
+	return []*Variant{
+		Plain(),
+		{Name: "by age", Capabilities: of(WriteAhead), Policy: byAge, Renewals: 1},
+		{Name: "by age, in windows", Capabilities: of(WriteAhead), Policy: windows, Renewals: 1},
+		{Name: "nothing can be verified", Capabilities: with(func(c *rotation.Capabilities) { c.Verifies = false }), Policy: onRequest},
+		{Name: "readable, unique names", Class: ReadableUnique, Capabilities: of(ReadableUnique), Policy: onRequest},
+		{Name: "readable, names not unique", Class: Readable, Capabilities: of(Readable), Policy: onRequest},
+		{Name: "shown once", Class: ShownOnce, Capabilities: of(ShownOnce), Policy: onRequest},
+		{Name: "grant-only or blind", Class: GrantOnly, Capabilities: of(GrantOnly), Policy: onRequest},
+		{Name: "made here, and ended by the upstream", Capabilities: of(WriteAhead), Policy: onRequest, Life: 16 * time.Minute, Renewals: 2},
+		{Name: "shown once, and ended by the upstream", Class: ShownOnce, Capabilities: of(ShownOnce), Policy: onRequest, Life: 16 * time.Minute, Renewals: 2},
+		{Name: "one version at a time", Capabilities: with(func(c *rotation.Capabilities) { c.MaxLive = 1 }), Policy: onRequest},
+		{Name: "two versions at a time", Capabilities: with(func(c *rotation.Capabilities) { c.MaxLive = 2 }), Policy: onRequest},
+		{Name: "five versions at a time", Capabilities: with(func(c *rotation.Capabilities) { c.MaxLive = 5 }), Policy: onRequest},
+		{Name: "without overlap", Capabilities: with(func(c *rotation.Capabilities) { c.Overlap = false }), Policy: onRequest},
+	}
+}
+
+// impossible is the reason with which a life of this kind must end; empty if it can go
+// well.
+func (v *Variant) impossible(w *World) string {
+	switch open := v.open(w); {
+	case w.Exists && w.Target.Exists && w.Target.uid != w.uid && !w.accepts(w.Target.Holds):
+		return "SecretNotOurs" // what an earlier credential has left, and nothing that could be adopted
+	case !v.Capabilities.Addressable && w.failures() >= 3:
+		return "TooManyAttempts"
+	case !v.Capabilities.Overlap:
+		return "UpstreamRefused"
+	case v.Capabilities.MaxLive == 1 && open && w.live() >= 1:
+		return "UpstreamFull"
+	case v.Capabilities.MaxLive > 0 && w.live() >= v.Capabilities.MaxLive && w.stuck():
+		return "UpstreamFull"
+	}
+	return ""
+}
+
+// stuck: a version that somebody deleted by hand is kept, because no other one is
+// published, and takes the room that its successor needs (hazard H11).
+func (w *World) stuck() bool {
+	for i := range w.Journal {
+		if r := &w.Journal[i]; w.mine(r) && r.Terminating && w.Upstream[r.Material].Live {
+			return true
+		}
+	}
+	return false
+}
+
+// open: a request is not answered.
+func (v *Variant) open(w *World) bool {
+	if w.RequestedAt.IsZero() && w.CompromisedAt.IsZero() {
+		return false
+	}
+	for i := range w.Journal {
+		if r := &w.Journal[i]; w.mine(r) && (!r.IntentAt.Before(later(w.RequestedAt, w.CompromisedAt)) || !r.Answers.Before(later(w.RequestedAt, w.CompromisedAt))) {
+			return false
+		}
+	}
+	return true
+}
+
+// failures counts those in a row.
+func (w *World) failures() int {
+	for i := len(w.Journal) - 1; i >= 0; i-- {
+		if r := &w.Journal[i]; w.mine(r) {
+			if r.failedAt.IsZero() {
+				return 0
+			}
+			return r.Failures
+		}
+	}
+	return 0
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
