@@ -26,6 +26,9 @@ func (r *Reconciler) retire(ctx context.Context, s *scope, step rotation.Step) e
 	if err := r.Store.Retire(ctx, *v); err != nil {
 		return err
 	}
+	if step.BreaksHold {
+		r.event(s, corev1.EventTypeWarning, "HoldBroken", "Retire", "version %d is revoked before its overlap has passed: %s", v.Number, step.Cause)
+	}
 	// What is known of it is older than the deletion. It is read again before the
 	// upstream is called, and so is what the target holds.
 	s.fresh &^= rotation.FactTarget

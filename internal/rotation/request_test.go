@@ -141,6 +141,28 @@ func requestDecisions() []decision {
 			},
 		},
 		{
+			"in an upstream that takes no more the oldest version makes room for a successor that cannot wait (H11)", both(bothLive, func(f *facts) {
+				f.caps.MaxLive, f.Account.Live, f.Versions[1].Terminating = 2, 2, true
+			}),
+			Step{Action: Retire, Version: 1, BreaksHold: true, Cause: "the upstream takes no more, and a successor cannot wait: version 2 was deleted while it is published"},
+		},
+		{
+			"and is revoked at once", both(bothLive, func(f *facts) {
+				f.caps.MaxLive, f.Account.Live, f.Credential.CompromisedAt = 2, 2, ago(time.Minute)
+				f.Versions[0].Terminating, f.Versions[0].Answers = true, noon
+			}),
+			Step{Action: Revoke, Version: 1, Needs: FactGuard | FactTarget},
+		},
+		{
+			"who only asked for a rotation waits for the overlap", both(bothLive, func(f *facts) {
+				f.caps.MaxLive, f.Account.Live, f.Credential.RotateRequestedAt = 2, 2, noon
+			}),
+			Step{
+				Action: Wait, Until: in(fullRetry), Problem: stuck("UpstreamFull", "the upstream holds 2 credentials there and takes 2: 1 of them are older versions that are revoked when their overlap has passed"),
+				Notice: stuck("Overlap", "version 1 stays valid until "+text(ago(time.Hour).Add(time.Second+2*days))+" at least"),
+			},
+		},
+		{
 			"an adopted version comes first where one is named", func(f *facts) {
 				f.Versions, f.Target, f.Credential.Adopts = nil, Target{}, true
 			},

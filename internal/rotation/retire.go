@@ -66,7 +66,16 @@ func (s *situation) dispensable(v *Version) bool {
 // overlaps: workloads may still hold the version, although its Secret was deleted by
 // hand and a successor is published.
 func (s *situation) overlaps(v *Version) bool {
-	return v.OncePublished && !v.Refused && !s.compromised(v) && (s.Target.PublishedAt.IsZero() || s.now.Before(s.retiresAt(v)))
+	return v.OncePublished && !v.Refused && !s.compromised(v) && !s.makesRoom(v) && (s.Target.PublishedAt.IsZero() || s.now.Before(s.retiresAt(v)))
+}
+
+// makesRoom: the version was retired so that a successor finds room which cannot wait.
+func (s *situation) makesRoom(v *Version) bool {
+	if s.caps.MaxLive == 0 || s.inFlight() != nil || v.Number >= s.Target.Published {
+		return false
+	}
+	d := s.due()
+	return d != nil && d.urgent
 }
 
 // noteOverlap says how long a version stays valid. If our managedFields entry was

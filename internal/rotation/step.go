@@ -88,6 +88,8 @@ type Step struct {
 	Replaces int64
 	// Adopts: the new version is one that exists upstream already.
 	Adopts bool
+	// BreaksHold: a version is retired before its overlap has passed.
+	BreaksHold bool
 	// Failures counts what failed in a row before a new version.
 	Failures int
 	// Needs are the facts that must be read live before the action.

@@ -66,6 +66,9 @@ type due struct {
 	answers time.Time
 	// emergency does not wait because earlier attempts failed.
 	emergency bool
+	// urgent: what is published works, but not for long. Where it is refused already, a
+	// predecessor may be all that works, and nothing is urgent enough to end that.
+	urgent bool
 }
 
 func lastOf(a, b time.Time) time.Time {
@@ -87,6 +90,9 @@ func succeed(s *situation) *Step {
 		return nil
 	}
 	if problem, until := s.hindrance(d); problem != nil {
+		if step := s.breakHold(d, problem); step != nil {
+			return step
+		}
 		if d.routine && !problem.Stalled && calm[problem.Reason] {
 			s.note(nil, problem, until)
 		} else {
@@ -116,11 +122,11 @@ func (s *situation) due() *due {
 	case current == nil:
 		return &due{cause: "no version is left that could be published", answers: answers}
 	case current.Terminating:
-		return &due{cause: fmt.Sprintf("version %d was deleted while it is published", current.Number), answers: answers}
+		return &due{cause: fmt.Sprintf("version %d was deleted while it is published", current.Number), answers: answers, urgent: true}
 	case current.Failed:
 		return &due{cause: fmt.Sprintf("version %d was rolled back, and no earlier one is left", current.Number), answers: answers}
 	case s.compromised(current):
-		return &due{cause: fmt.Sprintf("version %d was declared compromised", current.Number), answers: lastOf(answers, s.Credential.CompromisedAt), emergency: true}
+		return &due{cause: fmt.Sprintf("version %d was declared compromised", current.Number), answers: lastOf(answers, s.Credential.CompromisedAt), emergency: true, urgent: true}
 	case current.Refused:
 		return &due{cause: fmt.Sprintf("version %d is refused by the upstream: %s", current.Number, current.Refusal), answers: answers}
 	case !answers.IsZero():
@@ -157,6 +163,7 @@ func (s *situation) expiring(v *Version) *due {
 	if next, ok := s.policy.Windows.Next(s.now); ok && next.After(s.now) && next.Before(latest) {
 		d.routine = true
 	}
+	d.urgent = !d.routine
 	return d
 }
 
@@ -275,6 +282,22 @@ func (s *situation) roomUpstream() (*Problem, time.Time) {
 	}
 	return &Problem{Reason: "UpstreamFull", Stalled: leaving == 0, Message: fmt.Sprintf(
 		"the upstream holds %d credentials there and takes %d: %s", s.Account.Live, s.caps.MaxLive, advice)}, s.now.Add(fullRetry)
+}
+
+// breakHold makes room for a successor that cannot wait, in an upstream that takes no more: the
+// oldest predecessor goes before its overlap has passed. Otherwise what is published would
+// die for everybody while an older version is kept for a few (hazard H11).
+func (s *situation) breakHold(d *due, problem *Problem) *Step {
+	if problem.Reason != "UpstreamFull" || !d.urgent {
+		return nil
+	}
+	for i := range s.Versions {
+		v := &s.Versions[i]
+		if v.live() && v.Number != s.Target.Published && v.Number < s.Target.Published && !s.now.Before(v.RepublishAt.Add(ClaimTime)) {
+			return &Step{Action: Retire, Version: v.Number, BreaksHold: true, Cause: "the upstream takes no more, and a successor cannot wait: " + d.cause}
+		}
+	}
+	return nil
 }
 
 // leaving counts the versions that make room without anybody's help. Predecessors
