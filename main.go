@@ -39,6 +39,7 @@ import (
 	"github.com/claviger-dev/claviger/internal/neo"
 	"github.com/claviger-dev/claviger/internal/serverclock"
 	"github.com/claviger-dev/claviger/internal/upstream"
+	"github.com/claviger-dev/claviger/internal/venafi"
 )
 
 // version is stamped by the build.
@@ -138,7 +139,7 @@ func operate(ctx context.Context, s *settings) error {
 	s.Version = buildVersion()
 	s.Boundary = boundary()
 	s.OperatorNamespace = os.Getenv("POD_NAMESPACE")
-	s.Registry = upstream.NewRegistry(apiconnect.NewDriver(time.Now), neo.NewDriver(time.Now))
+	s.Registry = upstream.NewRegistry(apiconnect.NewDriver(time.Now), neo.NewDriver(time.Now), venafi.NewDriver(time.Now))
 	manager, err := ctrl.NewManager(config, s.managerOptions(scheme))
 	if err != nil {
 		return err

@@ -44,8 +44,8 @@ type APIClientCredential struct {
 
 // APIClientCredentialSpec says what is wanted.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.ibmAPIConnect), has(self.sapNeo)].filter(x, x).size() == 1",message="exactly one upstream must be set: ibmAPIConnect or sapNeo"
-// +kubebuilder:validation:XValidation:rule="has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo)",message="the upstream of a credential is immutable: make a new credential, move the workloads, delete this one"
+// +kubebuilder:validation:XValidation:rule="[has(self.ibmAPIConnect), has(self.sapNeo), has(self.venafi)].filter(x, x).size() == 1",message="exactly one upstream must be set: ibmAPIConnect, sapNeo or venafi"
+// +kubebuilder:validation:XValidation:rule="has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.venafi) == has(oldSelf.venafi)",message="the upstream of a credential is immutable: make a new credential, move the workloads, delete this one"
 type APIClientCredentialSpec struct {
 	// IssuerRef names the account that the credential is created with. Immutable:
 	// a credential lives in one upstream.
@@ -73,6 +73,12 @@ type APIClientCredentialSpec struct {
 	//
 	// +optional
 	SAPNeo *SAPNeoCredential `json:"sapNeo,omitempty"`
+
+	// Venafi asks for an access token of a Venafi Trust Protection Platform, or for a
+	// certificate. The issuer must be of the same upstream.
+	//
+	// +optional
+	Venafi *VenafiCredential `json:"venafi,omitempty"`
 
 	// Secret is what the workloads mount.
 	//
@@ -245,11 +251,12 @@ type TargetSecret struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="secret.name is immutable: workloads would keep the old Secret without notice"
 	Name string `json:"name"`
 
-	// Type of the Secret. Default Opaque. Immutable, as Kubernetes has it.
+	// Type of the Secret. Default Opaque. Immutable, as Kubernetes has it. A Secret of
+	// type kubernetes.io/tls needs the keys tls.crt and tls.key in its template.
 	//
 	// +optional
 	// +kubebuilder:default=Opaque
-	// +kubebuilder:validation:Enum=Opaque;kubernetes.io/basic-auth
+	// +kubebuilder:validation:Enum=Opaque;kubernetes.io/basic-auth;kubernetes.io/tls
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="secret.type is immutable"
 	Type corev1.SecretType `json:"type,omitempty"`
 
@@ -274,7 +281,8 @@ type SecretTemplate struct {
 	Preset string `json:"preset,omitempty"`
 
 	// Data maps a key of the Secret to a template of its value, in the language of
-	// Go's text/template with these fields: .clientID, .clientSecret; and these
+	// Go's text/template with these fields, as far as the upstream has values for
+	// them: .clientID, .clientSecret, .certificate, .chain, .privateKey, .token; and these
 	// functions, all pure: see docs/kinds/apiclientcredential.md. At most 64 keys of
 	// 16 KiB each. Example: {"API_CLIENT_ID": "{{ .clientID }}"}.
 	//
@@ -417,6 +425,9 @@ func (s *APIClientCredentialSpec) Upstream() (member string, parameters any) {
 	}
 	if s.SAPNeo != nil {
 		return "sapNeo", s.SAPNeo
+	}
+	if s.Venafi != nil {
+		return "venafi", s.Venafi
 	}
 	return "", nil
 }

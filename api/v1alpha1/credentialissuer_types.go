@@ -36,8 +36,8 @@ type CredentialIssuer struct {
 
 // CredentialIssuerSpec says which account.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.ibmAPIConnect), has(self.sapNeo)].filter(x, x).size() == 1",message="exactly one upstream must be set: ibmAPIConnect or sapNeo"
-// +kubebuilder:validation:XValidation:rule="has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo)",message="the upstream of an issuer is immutable: make a new issuer"
+// +kubebuilder:validation:XValidation:rule="[has(self.ibmAPIConnect), has(self.sapNeo), has(self.venafi)].filter(x, x).size() == 1",message="exactly one upstream must be set: ibmAPIConnect, sapNeo or venafi"
+// +kubebuilder:validation:XValidation:rule="has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.venafi) == has(oldSelf.venafi)",message="the upstream of an issuer is immutable: make a new issuer"
 type CredentialIssuerSpec struct {
 	// RateLimit is the budget of calls of all credentials of this issuer together. An
 	// issuer of SAP Neo never makes more than 1.5 calls a second and 8 at once, whatever
@@ -57,6 +57,11 @@ type CredentialIssuerSpec struct {
 	//
 	// +optional
 	SAPNeo *SAPNeoIssuer `json:"sapNeo,omitempty"`
+
+	// Venafi is an account on a Venafi Trust Protection Platform.
+	//
+	// +optional
+	Venafi *VenafiIssuer `json:"venafi,omitempty"`
 
 	// Suspend is the kill switch of the upstream: while it is true nothing is sent
 	// to it, for none of the issuer's credentials. Published Secrets are still put
@@ -275,6 +280,9 @@ func (s *CredentialIssuerSpec) Upstream() (member string, parameters any) {
 	if s.SAPNeo != nil {
 		return "sapNeo", s.SAPNeo
 	}
+	if s.Venafi != nil {
+		return "venafi", s.Venafi
+	}
 	return "", nil
 }
 
@@ -286,6 +294,9 @@ func (s *CredentialIssuerSpec) LoginSecret() string {
 	if s.SAPNeo != nil {
 		return s.SAPNeo.Login.SecretRef.Name
 	}
+	if s.Venafi != nil {
+		return s.Venafi.Login.SecretRef.Name
+	}
 	return ""
 }
 
@@ -296,6 +307,9 @@ func (s *CredentialIssuerSpec) CABundle() string {
 	}
 	if s.SAPNeo != nil {
 		return s.SAPNeo.CABundle
+	}
+	if s.Venafi != nil {
+		return s.Venafi.CABundle
 	}
 	return ""
 }

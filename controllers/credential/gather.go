@@ -245,15 +245,15 @@ func (r *Reconciler) gatherSpec(ctx context.Context, s *scope) error {
 
 // fits refuses a template whose keys the API server would refuse for the type.
 func fits(t corev1.SecretType, template *render.Template) error {
-	if t != corev1.SecretTypeBasicAuth {
-		return nil
+	keys := template.Keys()
+	has := func(key string) bool { return slices.Contains(keys, key) }
+	switch {
+	case t == corev1.SecretTypeBasicAuth && !has(corev1.BasicAuthUsernameKey) && !has(corev1.BasicAuthPasswordKey):
+		return fmt.Errorf("a Secret of type %s needs the key username or password; the preset BasicAuth has both", t)
+	case t == corev1.SecretTypeTLS && !(has(corev1.TLSCertKey) && has(corev1.TLSPrivateKeyKey)):
+		return fmt.Errorf("a Secret of type %s needs the keys %s and %s", t, corev1.TLSCertKey, corev1.TLSPrivateKeyKey)
 	}
-	for _, key := range template.Keys() {
-		if key == corev1.BasicAuthUsernameKey || key == corev1.BasicAuthPasswordKey {
-			return nil
-		}
-	}
-	return fmt.Errorf("a Secret of type %s needs the key username or password; the preset BasicAuth has both", t)
+	return nil
 }
 
 func templateSpec(t *v1alpha1.SecretTemplate) render.Spec {

@@ -36,6 +36,10 @@ type TransportOptions struct {
 	// CABundle is PEM of the only authorities that are trusted; empty means the
 	// system's.
 	CABundle []byte
+	// ClientCertificate, if set, is presented to a server that asks for one, in the
+	// handshake or by renegotiation. Renegotiation ended with TLS 1.2, so no newer version
+	// is spoken then: use it for the calls that need it and no others.
+	ClientCertificate *tls.Certificate
 	// AllowPlainHTTP and AllowLoopback are for tests and the demo alone: loopback is
 	// the operator's own pod.
 	AllowPlainHTTP bool
@@ -86,6 +90,11 @@ func NewTransport(options TransportOptions) (http.RoundTripper, error) {
 		options.MaxAnswer = defaultMaxAnswer
 	}
 	guard := addressGuard{allowLoopback: options.AllowLoopback}
+	secured := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	if options.ClientCertificate != nil {
+		secured.Certificates = []tls.Certificate{*options.ClientCertificate}
+		secured.MaxVersion, secured.Renegotiation = tls.VersionTLS12, tls.RenegotiateOnceAsClient
+	}
 	dialer := &net.Dialer{Timeout: options.Timeout, ControlContext: guard.control}
 	return &transport{
 		options: options,
@@ -94,12 +103,13 @@ func NewTransport(options TransportOptions) (http.RoundTripper, error) {
 		inner: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            dialer.DialContext,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+			TLSClientConfig:        secured,
 			TLSHandshakeTimeout:    options.Timeout,
 			MaxResponseHeaderBytes: maxAnswerHeader,
 			MaxIdleConnsPerHost:    16,
 			IdleConnTimeout:        90 * time.Second,
-			ForceAttemptHTTP2:      true,
+			// HTTP/2 forbids renegotiation.
+			ForceAttemptHTTP2: options.ClientCertificate == nil,
 			// Without pings a connection that a firewall forgot costs every call on it
 			// the whole timeout.
 			HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},

@@ -113,3 +113,9 @@ func thumbprintOf(certificate *x509.Certificate) string {
 	sum := sha1.Sum(certificate.Raw) //nolint:gosec // as above
 	return strings.ToUpper(hex.EncodeToString(sum[:]))
 }
+
+// replace signs a certificate of the same names with another key.
+func (ca *issuingCA) replace(was *x509.Certificate, now time.Time) (*x509.Certificate, error) {
+	request := &x509.CertificateRequest{Subject: was.Subject, DNSNames: was.DNSNames}
+	return ca.issue(request, now, was.NotAfter.Sub(was.NotBefore), true)
+}

@@ -2,6 +2,7 @@ package venafisim
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -70,15 +71,20 @@ func (s *Sim) RemoveObject(dn string) error {
 	})
 }
 
-// AddCertificate has somebody else make an object with a certificate in a folder.
+// AddCertificate has somebody else make an object in a folder.
 func (s *Sim) AddCertificate(policyDN, name string) error {
+	return s.AddForeign(policyDN, name, "a person")
+}
+
+// AddForeign is AddCertificate with an origin.
+func (s *Sim) AddForeign(policyDN, name, origin string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.world.policies[strings.ToLower(policyDN)]
 	if p == nil {
 		return fmt.Errorf("there is no folder %s", policyDN)
 	}
-	o := &object{guid: newGUID(), parent: p.DN, name: name, created: s.clock.Now(), origin: "a person"}
+	o := &object{guid: newGUID(), parent: p.DN, name: name, created: s.clock.Now(), origin: origin}
 	s.world.objects = append(s.world.objects, o)
 	s.stage.Ledger.Issue(simkit.Entry{Kind: kindObject, ID: o.guid, Attrs: o.attrs(), By: byHand, How: "human"})
 	return nil
@@ -193,4 +199,67 @@ func (s *Sim) AcceptsCertificate(certificatePEM, chainPEM string) bool {
 	})
 	_, known := s.byThumbprint(thumbprintOf(leaf))
 	return err == nil && known != nil && !known.revoked
+}
+
+// EndGrantByID has an administrator revoke the grant that the ledger knows by this id.
+func (s *Sim) EndGrantByID(id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.world.grants {
+		if g.ledgerID == id {
+			s.endGrant(g, byHand, "human")
+			return nil
+		}
+	}
+	return fmt.Errorf("there is no grant %s", id)
+}
+
+// Replace has somebody renew an object with a key of his own and revoke what it held.
+func (s *Sim) Replace(dn string) error {
+	return s.byPerson("replace", dn, func(o *object) error {
+		if o.current == nil {
+			return fmt.Errorf("%s holds no certificate", dn)
+		}
+		was := o.current
+		certificate, err := s.issuing.replace(was.certificate, s.clock.Now())
+		if err != nil {
+			return err
+		}
+		s.endCertificate(o, was, byHand, "human")
+		s.world.serial++
+		o.history = append([]*issued{was}, o.history...)
+		o.current = &issued{certificate: certificate, vaultID: s.world.serial, thumbprint: thumbprintOf(certificate)}
+		s.stage.Ledger.Issue(simkit.Entry{Kind: kindCertificate, ID: o.current.thumbprint, Attrs: o.certificateAttrs(o.current), By: byHand, How: "human"})
+		return nil
+	})
+}
+
+// Repeat has a request for an object repeated with the same key, as a client does that
+// does not look first; it is issued at once.
+func (s *Sim) Repeat(dn, privateKeyPEM string) error {
+	return s.byPerson("repeat", dn, func(o *object) error {
+		block, _ := pem.Decode([]byte(privateKeyPEM))
+		if block == nil || o.current == nil {
+			return fmt.Errorf("%s cannot be repeated", dn)
+		}
+		key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		if err != nil {
+			return fmt.Errorf("the key cannot be read")
+		}
+		signer, ok := key.(crypto.Signer)
+		if !ok {
+			return fmt.Errorf("the key cannot sign")
+		}
+		request := &x509.CertificateRequest{Subject: o.current.certificate.Subject, DNSNames: o.current.certificate.DNSNames, PublicKey: signer.Public()}
+		now := s.clock.Now()
+		certificate, err := s.issuing.issue(request, now, o.current.certificate.NotAfter.Sub(now), false)
+		if err != nil {
+			return err
+		}
+		s.world.serial++
+		o.history = append([]*issued{o.current}, o.history...)
+		o.current = &issued{certificate: certificate, vaultID: s.world.serial, thumbprint: thumbprintOf(certificate)}
+		s.stage.Ledger.Issue(simkit.Entry{Kind: kindCertificate, ID: o.current.thumbprint, Attrs: o.certificateAttrs(o.current), By: byHand, How: "human"})
+		return nil
+	})
 }

@@ -91,6 +91,7 @@ var (
 	adapters = []string{
 		"internal/apiconnect",
 		"internal/neo",
+		"internal/venafi",
 	}
 	// programs put parts together.
 	programs = []string{".", "hack", "test", "cmd"}

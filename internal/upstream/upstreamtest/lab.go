@@ -51,6 +51,13 @@ type Lab interface {
 	Accepts(material.Material) bool
 }
 
+// Exempter is a Lab of an upstream that cannot have a property of the suite, whatever its
+// adapter does.
+type Exempter interface {
+	// Exempt gives the reasons by the sentences of the properties.
+	Exempt() map[string]string
+}
+
 // ErrNotPlayed is returned by a Lab that cannot play a deed.
 var ErrNotPlayed = errors.New("the simulator does not play this")
 
