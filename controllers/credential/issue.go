@@ -38,7 +38,7 @@ func (r *Reconciler) createIntent(ctx context.Context, s *scope, step rotation.S
 		return err
 	}
 	if err != nil {
-		r.memory.setBack(s.uid, fail(r.memory.credential(s.uid), "no version can be made", err, r.Clock.Now()))
+		r.setBack(s, fail(r.memory.credential(s.uid), "no version can be made", err, r.Clock.Now()))
 		return nil
 	}
 	intent, err := r.draft(s, step, container)
@@ -49,7 +49,7 @@ func (r *Reconciler) createIntent(ctx context.Context, s *scope, step rotation.S
 		return err
 	}
 	if err != nil {
-		r.memory.setBack(s.uid, fail(r.memory.credential(s.uid), "no version can be made", err, r.Clock.Now()))
+		r.setBack(s, fail(r.memory.credential(s.uid), "no version can be made", err, r.Clock.Now()))
 		return nil //nolint:nilerr // remembered: the next decision waits and shows it
 	}
 	version, err := r.Store.Create(ctx, intent)
@@ -57,7 +57,7 @@ func (r *Reconciler) createIntent(ctx context.Context, s *scope, step rotation.S
 		return r.nameTaken(ctx, s, intent, err)
 	}
 	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
-		r.memory.setBack(s.uid, secretRefused(r.memory.credential(s.uid), err, r.Clock.Now()))
+		r.setBack(s, secretRefused(r.memory.credential(s.uid), err, r.Clock.Now()))
 		return nil
 	}
 	if err != nil {
@@ -79,7 +79,7 @@ func (r *Reconciler) nameTaken(ctx context.Context, s *scope, intent journal.Int
 	if err != nil || secret == nil || secret.Type == journal.SecretType {
 		return taken
 	}
-	r.memory.setBack(s.uid, secretRefused(r.memory.credential(s.uid), fmt.Errorf("%w: it is somebody else's; delete it", taken), r.Clock.Now()))
+	r.setBack(s, secretRefused(r.memory.credential(s.uid), fmt.Errorf("%w: it is somebody else's; delete it", taken), r.Clock.Now()))
 	return nil
 }
 

@@ -125,7 +125,7 @@ func (r *Reconciler) countContainer(ctx context.Context, s *scope, _ rotation.St
 		return err
 	}
 	if err != nil {
-		r.memory.setBack(s.uid, fail(r.memory.credential(s.uid), "the container cannot be read", err, r.Clock.Now()))
+		r.setBack(s, fail(r.memory.credential(s.uid), "the container cannot be read", err, r.Clock.Now()))
 	}
 	return nil
 }

@@ -59,6 +59,8 @@ type setback struct {
 	failures  int
 	notBefore time.Time
 	trouble   *rotation.Problem
+	// generation of the credential that it is about: another spec is another attempt.
+	generation int64
 }
 
 func newMemory() *memory {
@@ -95,6 +97,12 @@ func (m *memory) credential(uid types.UID) setback {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.credentials[uid]
+}
+
+// setBack remembers what keeps a credential, as its spec is now, from a new version.
+func (r *Reconciler) setBack(s *scope, what setback) {
+	what.generation = s.credential.Generation
+	r.memory.setBack(s.uid, what)
 }
 
 func (m *memory) setBack(uid types.UID, s setback) {

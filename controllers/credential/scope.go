@@ -129,6 +129,9 @@ func (s *scope) heardEarly(v *journal.Version) bool {
 func (s *scope) observeCredential() rotation.Credential {
 	c := rotation.Credential{UID: string(s.uid), Exists: s.credential != nil, GoneSince: s.goneSince}
 	setback := s.memory.credential(s.uid)
+	if s.credential != nil && setback.generation != s.credential.Generation {
+		setback.trouble, setback.notBefore = nil, time.Time{}
+	}
 	c.Trouble, c.NotBefore = setback.trouble, setback.notBefore
 	if s.credential == nil {
 		c.Retain = len(s.versions) > 0 && s.versions[len(s.versions)-1].DeletionPolicy == string(v1alpha1.DeletionRetain)
