@@ -11,13 +11,16 @@ import (
 
 // pair is what a target Secret holds.
 type pair struct {
-	clientID string
-	secret   material.Secret
+	// held tells versions apart: a client id, a serial number.
+	held   string
+	secret material.Secret
+	// more is what else a house's workloads need, in a form of its own.
+	more material.Secret
 	// version is what the Secret says about itself, for people.
 	version string
 }
 
-func (p pair) empty() bool { return p.clientID == "" }
+func (p pair) empty() bool { return p.held == "" }
 
 // board is where every target Secret hangs as it is at the API server at this moment.
 // It is safe for concurrent use.
@@ -28,15 +31,15 @@ type board struct {
 
 type slot struct {
 	now pair
-	// history are the client ids in the order of their publication, and when each was
+	// history is what was held, in the order of their publication, and when each was
 	// first seen.
 	history []publication
 	changed chan struct{}
 }
 
 type publication struct {
-	clientID string
-	at       time.Time
+	held string
+	at   time.Time
 }
 
 func newBoard() *board { return &board{slots: map[types.NamespacedName]*slot{}} }
@@ -62,7 +65,7 @@ func (b *board) post(name types.NamespacedName, p pair, at time.Time) (before pa
 		return before, false
 	}
 	s.now = p
-	s.history = append(s.history, publication{p.clientID, at})
+	s.history = append(s.history, publication{p.held, at})
 	close(s.changed)
 	s.changed = make(chan struct{})
 	return before, true
@@ -83,13 +86,13 @@ func (b *board) rotations(name types.NamespacedName) int {
 	return max(0, len(b.at(name).history)-1)
 }
 
-// successor returns when a client id was replaced; false if it was not.
-func (b *board) successor(name types.NamespacedName, clientID string) (time.Time, bool) {
+// successor returns when what was held was replaced; false if it was not.
+func (b *board) successor(name types.NamespacedName, held string) (time.Time, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	history := b.at(name).history
 	for i, p := range history {
-		if p.clientID == clientID && i+1 < len(history) {
+		if p.held == held && i+1 < len(history) {
 			return history[i+1].at, true
 		}
 	}

@@ -8,15 +8,13 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/claviger-dev/claviger/internal/simkit"
 )
 
 // entry is one version as the operator's journal has it.
 type entry struct {
 	credential types.NamespacedName
 	number     int64
-	clientID   string
+	mark       string
 	// cause is why it was made, in the operator's words.
 	cause string
 	// revoked: the journal says that nothing of it is left upstream.
@@ -48,39 +46,37 @@ func (d difference) list() []string {
 	return slices.Concat(d.orphans, d.lost, d.dead, d.twice)
 }
 
-// compare holds the upstream's ledger against the journal and against what the target
-// Secrets hold (client ids by credential). It knows the credentials by what the
-// operator cannot forge: the app that the upstream issued for.
-func compare(ledger []simkit.Record, journal []entry, targets map[types.NamespacedName]string, apps map[string]types.NamespacedName) difference {
+// compare holds the upstreams' ledgers against the journal and against what the target
+// Secrets hold, by credential. It knows the credentials by what the operator cannot
+// forge: the place that the upstream issued for.
+func compare(ledger []version, journal []entry, targets map[types.NamespacedName]string, places map[string]types.NamespacedName) difference {
 	var d difference
-	live, known := map[string]bool{}, map[string]bool{}
+	live, works, known := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	issued, counted := map[types.NamespacedName]int64{}, map[types.NamespacedName]int64{}
 	for _, e := range journal {
-		known[e.clientID] = known[e.clientID] || !e.revoked
+		known[e.mark] = known[e.mark] || !e.revoked
 		counted[e.credential] = max(counted[e.credential], e.number)
 	}
-	for _, record := range ledger {
-		clientID := record.Attrs["clientId"]
-		credential, ours := apps[record.Attrs["app"]]
-		if ours {
+	for _, v := range ledger {
+		if credential, ours := places[v.place]; ours {
 			issued[credential]++
 		}
-		if !record.Live() {
+		if !v.live {
 			continue
 		}
-		live[clientID] = true
-		if !known[clientID] {
-			d.orphans = append(d.orphans, fmt.Sprintf("orphan: client id %s of app %s lives upstream and is in no journal", clientID, record.Attrs["app"]))
+		live[v.mark], works[v.held] = true, true
+		if !known[v.mark] {
+			d.orphans = append(d.orphans, fmt.Sprintf("orphan: %s (mark %s) of %s lives upstream and is in no journal", v.held, v.mark, v.place))
 		}
 	}
 	for _, e := range journal {
-		if !e.revoked && !live[e.clientID] {
-			d.lost = append(d.lost, fmt.Sprintf("lost: %s should live upstream and does not (client id %s)", e, e.clientID))
+		if !e.revoked && !live[e.mark] {
+			d.lost = append(d.lost, fmt.Sprintf("lost: %s should live upstream and does not (mark %s)", e, e.mark))
 		}
 	}
-	for _, credential := range sorted(apps) {
-		if !live[targets[credential]] {
-			d.dead = append(d.dead, fmt.Sprintf("dead: the Secret of %s holds client id %q, which does not live upstream", credential, targets[credential]))
+	for _, credential := range sorted(places) {
+		if !works[targets[credential]] {
+			d.dead = append(d.dead, fmt.Sprintf("dead: the Secret of %s holds %q, which does not live upstream", credential, targets[credential]))
 		}
 		if issued[credential] > counted[credential] {
 			d.twice = append(d.twice, fmt.Sprintf("twice: %d were issued for %s, and it counts %d versions", issued[credential], credential, counted[credential]))
@@ -89,8 +85,8 @@ func compare(ledger []simkit.Record, journal []entry, targets map[types.Namespac
 	return d
 }
 
-func sorted(apps map[string]types.NamespacedName) []types.NamespacedName {
-	return slices.SortedFunc(maps.Values(apps), func(a, b types.NamespacedName) int {
+func sorted(places map[string]types.NamespacedName) []types.NamespacedName {
+	return slices.SortedFunc(maps.Values(places), func(a, b types.NamespacedName) int {
 		return strings.Compare(a.String(), b.String())
 	})
 }

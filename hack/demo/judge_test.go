@@ -7,8 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/types"
-
-	"github.com/claviger-dev/claviger/internal/simkit"
 )
 
 var (
@@ -16,87 +14,83 @@ var (
 	tracking = types.NamespacedName{Namespace: "shipping", Name: "tracking"}
 )
 
-func issued(app, clientID string, revoked bool) simkit.Record {
-	r := simkit.Record{ID: "id-" + clientID, Attrs: map[string]string{"app": app, "clientId": clientID}}
-	if revoked {
-		at := time.Unix(0, 0)
-		r.RevokedAt = &at
-	}
-	return r
+// issued is an object whose target Secret shows the mark in capitals.
+func issued(app, mark string, revoked bool) version {
+	return version{place: app, mark: mark, held: strings.ToUpper(mark), live: !revoked}
 }
 
-func version(credential types.NamespacedName, number int64, clientID string) entry {
-	return entry{credential: credential, number: number, clientID: clientID}
+func inJournal(credential types.NamespacedName, number int64, mark string) entry {
+	return entry{credential: credential, number: number, mark: mark}
 }
 
 func TestCompareFindsEveryDifferenceBetweenLedgerAndJournal(t *testing.T) {
-	revoked := version(billing, 1, "b1")
+	revoked := inJournal(billing, 1, "b1")
 	revoked.revoked, revoked.terminating = true, true
-	leaving := version(billing, 1, "b1")
+	leaving := inJournal(billing, 1, "b1")
 	leaving.terminating = true
 	for name, tc := range map[string]struct {
-		ledger  []simkit.Record
+		ledger  []version
 		journal []entry
 		holds   string
 		want    difference
 	}{
 		"one version lives, the journal has it and the Secret holds it": {
-			ledger:  []simkit.Record{issued("billing", "b1", true), issued("billing", "b2", false)},
-			journal: []entry{version(billing, 2, "b2")},
-			holds:   "b2",
+			ledger:  []version{issued("billing", "b1", true), issued("billing", "b2", false)},
+			journal: []entry{inJournal(billing, 2, "b2")},
+			holds:   "B2",
 		},
 		"a tombstone that says revoked is no claim that something lives": {
-			ledger:  []simkit.Record{issued("billing", "b1", true), issued("billing", "b2", false)},
-			journal: []entry{revoked, version(billing, 2, "b2")},
-			holds:   "b2",
+			ledger:  []version{issued("billing", "b1", true), issued("billing", "b2", false)},
+			journal: []entry{revoked, inJournal(billing, 2, "b2")},
+			holds:   "B2",
 		},
 		"a version on its way out is still known": {
-			ledger:  []simkit.Record{issued("billing", "b1", false), issued("billing", "b2", false)},
-			journal: []entry{leaving, version(billing, 2, "b2")},
-			holds:   "b2",
+			ledger:  []version{issued("billing", "b1", false), issued("billing", "b2", false)},
+			journal: []entry{leaving, inJournal(billing, 2, "b2")},
+			holds:   "B2",
 		},
 		"what lives upstream and is in no journal is an orphan": {
-			ledger:  []simkit.Record{issued("billing", "b1", false), issued("billing", "b2", false)},
-			journal: []entry{version(billing, 2, "b2")},
-			holds:   "b2",
-			want:    difference{orphans: []string{"orphan: client id b1 of app billing lives upstream and is in no journal"}},
+			ledger:  []version{issued("billing", "b1", false), issued("billing", "b2", false)},
+			journal: []entry{inJournal(billing, 2, "b2")},
+			holds:   "B2",
+			want:    difference{orphans: []string{"orphan: B1 (mark b1) of billing lives upstream and is in no journal"}},
 		},
 		"what the journal calls revoked and lives is an orphan too": {
-			ledger:  []simkit.Record{issued("billing", "b1", false), issued("billing", "b2", false)},
-			journal: []entry{revoked, version(billing, 2, "b2")},
-			holds:   "b2",
-			want:    difference{orphans: []string{"orphan: client id b1 of app billing lives upstream and is in no journal"}},
+			ledger:  []version{issued("billing", "b1", false), issued("billing", "b2", false)},
+			journal: []entry{revoked, inJournal(billing, 2, "b2")},
+			holds:   "B2",
+			want:    difference{orphans: []string{"orphan: B1 (mark b1) of billing lives upstream and is in no journal"}},
 		},
 		"an orphan of an app that no credential is for is found": {
-			ledger:  []simkit.Record{issued("rehearsal", "r1", false), issued("billing", "b1", false)},
-			journal: []entry{version(billing, 1, "b1")},
-			holds:   "b1",
-			want:    difference{orphans: []string{"orphan: client id r1 of app rehearsal lives upstream and is in no journal"}},
+			ledger:  []version{issued("rehearsal", "r1", false), issued("billing", "b1", false)},
+			journal: []entry{inJournal(billing, 1, "b1")},
+			holds:   "B1",
+			want:    difference{orphans: []string{"orphan: R1 (mark r1) of rehearsal lives upstream and is in no journal"}},
 		},
 		"what the journal has and upstream does not live is lost, and dead where it is held": {
-			ledger:  []simkit.Record{issued("billing", "b1", true)},
-			journal: []entry{version(billing, 1, "b1")},
-			holds:   "b1",
+			ledger:  []version{issued("billing", "b1", true)},
+			journal: []entry{inJournal(billing, 1, "b1")},
+			holds:   "B1",
 			want: difference{
-				lost: []string{"lost: payments/billing version 1 should live upstream and does not (client id b1)"},
-				dead: []string{`dead: the Secret of payments/billing holds client id "b1", which does not live upstream`},
+				lost: []string{"lost: payments/billing version 1 should live upstream and does not (mark b1)"},
+				dead: []string{`dead: the Secret of payments/billing holds "B1", which does not live upstream`},
 			},
 		},
 		"a Secret that holds a predecessor which was revoked is dead": {
-			ledger:  []simkit.Record{issued("billing", "b1", true), issued("billing", "b2", false)},
-			journal: []entry{version(billing, 2, "b2")},
-			holds:   "b1",
-			want:    difference{dead: []string{`dead: the Secret of payments/billing holds client id "b1", which does not live upstream`}},
+			ledger:  []version{issued("billing", "b1", true), issued("billing", "b2", false)},
+			journal: []entry{inJournal(billing, 2, "b2")},
+			holds:   "B1",
+			want:    difference{dead: []string{`dead: the Secret of payments/billing holds "B1", which does not live upstream`}},
 		},
 		"a Secret that is missing is dead": {
-			ledger:  []simkit.Record{issued("billing", "b1", false)},
-			journal: []entry{version(billing, 1, "b1")},
-			want:    difference{dead: []string{`dead: the Secret of payments/billing holds client id "", which does not live upstream`}},
+			ledger:  []version{issued("billing", "b1", false)},
+			journal: []entry{inJournal(billing, 1, "b1")},
+			want:    difference{dead: []string{`dead: the Secret of payments/billing holds "", which does not live upstream`}},
 		},
 		"more issued than versions counted means that something was issued twice": {
-			ledger:  []simkit.Record{issued("billing", "x", true), issued("billing", "b1", false)},
-			journal: []entry{version(billing, 1, "b1")},
-			holds:   "b1",
+			ledger:  []version{issued("billing", "x", true), issued("billing", "b1", false)},
+			journal: []entry{inJournal(billing, 1, "b1")},
+			holds:   "B1",
 			want:    difference{twice: []string{"twice: 2 were issued for payments/billing, and it counts 1 versions"}},
 		},
 	} {
@@ -113,20 +107,20 @@ func TestCompareFindsEveryDifferenceBetweenLedgerAndJournal(t *testing.T) {
 }
 
 func TestAtRestWaitsForWhatIsUnderWay(t *testing.T) {
-	leaving := version(billing, 1, "b1")
+	leaving := inJournal(billing, 1, "b1")
 	leaving.terminating = true
-	tombstone := version(billing, 1, "b1")
+	tombstone := inJournal(billing, 1, "b1")
 	tombstone.terminating, tombstone.revoked = true, true
 	both := []types.NamespacedName{billing, tracking}
 	for name, tc := range map[string]struct {
 		journal []entry
 		want    string // empty: at rest
 	}{
-		"one version each":                   {[]entry{version(billing, 2, "b2"), version(tracking, 1, "t1")}, ""},
-		"a tombstone beside it":              {[]entry{tombstone, version(billing, 2, "b2"), version(tracking, 1, "t1")}, ""},
-		"an overlap that runs":               {[]entry{version(billing, 1, "b1"), version(billing, 2, "b2"), version(tracking, 1, "t1")}, "2 versions of payments/billing are not revoked"},
-		"a version that waits to be revoked": {[]entry{leaving, version(billing, 2, "b2"), version(tracking, 1, "t1")}, "payments/billing version 1 is being revoked"},
-		"a credential without any version":   {[]entry{version(billing, 2, "b2")}, "0 versions of shipping/tracking are not revoked"},
+		"one version each":                   {[]entry{inJournal(billing, 2, "b2"), inJournal(tracking, 1, "t1")}, ""},
+		"a tombstone beside it":              {[]entry{tombstone, inJournal(billing, 2, "b2"), inJournal(tracking, 1, "t1")}, ""},
+		"an overlap that runs":               {[]entry{inJournal(billing, 1, "b1"), inJournal(billing, 2, "b2"), inJournal(tracking, 1, "t1")}, "2 versions of payments/billing are not revoked"},
+		"a version that waits to be revoked": {[]entry{leaving, inJournal(billing, 2, "b2"), inJournal(tracking, 1, "t1")}, "payments/billing version 1 is being revoked"},
+		"a credential without any version":   {[]entry{inJournal(billing, 2, "b2")}, "0 versions of shipping/tracking are not revoked"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			resting, still := atRest(tc.journal, both)
@@ -193,7 +187,7 @@ func TestAnOverlapIsMeasuredFromWhatWasSeen(t *testing.T) {
 		"revoked before the successor was seen at all": {-time.Second, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := tooEarly(version(billing, 1, "b1"), published, published.Add(tc.lived))
+			got := tooEarly(inJournal(billing, 1, "b1"), published, published.Add(tc.lived))
 			if (got != "") != tc.early {
 				t.Errorf("tooEarly after %s says %q", tc.lived, got)
 			}

@@ -49,7 +49,7 @@ type killer struct {
 	// wanted is how often at each moment, and credentials how many there are.
 	wanted, credentials int
 	// inspect looks at the journal while the operator is dead.
-	inspect func(ctx context.Context, m moment, clientID string) (entry, error)
+	inspect func(ctx context.Context, m moment, mark string) (entry, error)
 	// held brings the simulator's signals.
 	held chan simkit.Event
 
@@ -110,7 +110,7 @@ func (k *killer) run(ctx context.Context) error {
 }
 
 // strike kills the operator, looks at what it left behind, and starts it again.
-func (k *killer) strike(ctx context.Context, m moment, clientID string) error {
+func (k *killer) strike(ctx context.Context, m moment, mark string) error {
 	if err := k.operator.kill(); err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (k *killer) strike(ctx context.Context, m moment, clientID string) error {
 	}
 	k.kills[m]++
 	k.mu.Unlock()
-	left, err := k.inspect(ctx, m, clientID)
+	left, err := k.inspect(ctx, m, mark)
 	if err != nil {
 		return fmt.Errorf("the operator was killed when %s: %w", m.words(), err)
 	}

@@ -33,24 +33,23 @@ type samples struct {
 	credential *v1alpha1.APIClientCredential
 }
 
-// readSamples reads a folder of manifests. Fields that do not exist are refused, and so
-// is a folder that lacks one of the kinds.
-func readSamples(folder string) (*samples, error) {
+// sampleFolder is where the samples are, from the root of the repository.
+const sampleFolder = "config/samples"
+
+// apiConnectSamples are the files that make up the samples of IBM API Connect.
+var apiConnectSamples = []string{"00-namespace.yaml", "10-login.yaml", "20-issuer.yaml", "30-policy.yaml", "40-credential.yaml"}
+
+// readSamples reads files of a folder. Fields that do not exist are refused, and so are
+// files that lack one of the kinds.
+func readSamples(folder string, files ...string) (*samples, error) {
 	scheme, err := newScheme()
-	if err != nil {
-		return nil, err
-	}
-	files, err := filepath.Glob(filepath.Join(folder, "*.yaml"))
 	if err != nil {
 		return nil, err
 	}
 	decoder := serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDeserializer()
 	s := &samples{}
 	for _, file := range files {
-		if filepath.Base(file) == "kustomization.yaml" {
-			continue
-		}
-		if err := s.read(decoder, file); err != nil {
+		if err := s.read(decoder, filepath.Join(folder, file)); err != nil {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 	}

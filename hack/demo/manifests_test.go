@@ -12,10 +12,10 @@ import (
 	"github.com/claviger-dev/claviger/internal/interval"
 )
 
-const sampleFolder = "../../config/samples"
+const testFolder = "../../config/samples"
 
 func TestTheSamplesAreSpreadOverTwoTeams(t *testing.T) {
-	sample, err := readSamples(sampleFolder)
+	sample, err := readSamples(testFolder, apiConnectSamples...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestTheSamplesAreSpreadOverTwoTeams(t *testing.T) {
 }
 
 func TestOneCredentialNeedsOneTeam(t *testing.T) {
-	sample, err := readSamples(sampleFolder)
+	sample, err := readSamples(testFolder, apiConnectSamples...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestOneCredentialNeedsOneTeam(t *testing.T) {
 }
 
 func TestThePolicyIsQuickAndItsWindowIsAlwaysOpen(t *testing.T) {
-	sample, err := readSamples(sampleFolder)
+	sample, err := readSamples(testFolder, apiConnectSamples...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestThePolicyIsQuickAndItsWindowIsAlwaysOpen(t *testing.T) {
 }
 
 func TestTheIssuerAndItsLoginFitTheSimulator(t *testing.T) {
-	sample, err := readSamples(sampleFolder)
+	sample, err := readSamples(testFolder, apiConnectSamples...)
 	if err != nil {
 		t.Fatal(err)
 	}

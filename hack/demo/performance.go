@@ -13,7 +13,6 @@ import (
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/journal"
-	"github.com/claviger-dev/claviger/internal/simkit"
 )
 
 // quiet is how long the ledger must not change before it counts as being at rest.
@@ -23,8 +22,10 @@ const quiet = 3 * time.Second
 type cast struct {
 	teams       []*team
 	credentials []*v1alpha1.APIClientCredential
-	fleet       *fleet
-	killer      *killer
+	// places tell whose a version of a ledger is.
+	places map[string]types.NamespacedName
+	fleet  *fleet
+	killer *killer
 }
 
 // perform is the demo proper: credentials rotate, workloads call, the operator dies
@@ -57,30 +58,26 @@ func (s *stage) perform(ctx context.Context) (*summary, error) {
 
 // engage makes the credentials and those who live on them.
 func (s *stage) engage(ctx context.Context) (*cast, error) {
-	sample, err := readSamples("config/samples")
-	if err != nil {
-		return nil, err
-	}
-	c := &cast{fleet: newFleet(s.scene.board, s.upstream.gateway, s.upstream.ca, slowest)}
+	c := &cast{fleet: newFleet(s.scene.board, slowest), places: map[string]types.NamespacedName{}}
 	c.fleet.tell = func(failure string) { s.story.tell("judge", "a call FAILED: %s", failure) }
-	if c.teams, err = sample.teams(s.settings.credentials, s.upstream); err != nil {
-		return nil, err
-	}
-	var names []string
-	for _, team := range c.teams {
-		c.credentials = append(c.credentials, team.credentials...)
-		for _, credential := range team.credentials {
-			names = append(names, credential.Spec.IBMAPIConnect.App)
+	for _, upstream := range s.residents {
+		teams, err := upstream.teams(ctx, s.settings)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", upstream.title(), err)
 		}
-	}
-	if err := s.upstream.seed(ctx, world(sample, names...)); err != nil {
-		return nil, err
+		for _, team := range teams {
+			c.teams = append(c.teams, team)
+			c.credentials = append(c.credentials, team.credentials...)
+			s.scene.enter(upstream, overlap.String(), team.credentials...)
+			for _, credential := range team.credentials {
+				c.places[upstream.place(credential)] = nameOf(credential)
+			}
+		}
 	}
 	c.killer = &killer{
 		remote: s.upstream.remote, operator: s.operator, story: s.story, inspect: s.inspect,
 		held: s.scene.held, wanted: max(leastKills, s.settings.rotations), credentials: s.settings.credentials,
 	}
-	s.scene.enter(overlap.String(), c.credentials...)
 	s.scene.employ(c.fleet, c.credentials...)
 	return c, nil
 }
@@ -121,7 +118,7 @@ func (s *stage) rotate(ctx context.Context, c *cast) error {
 
 func (s *stage) applyTeams(ctx context.Context, c *cast) error {
 	for _, team := range c.teams {
-		if err := s.apply(ctx, team.namespace, team.objects...); err != nil {
+		if err := s.apply(ctx, "team-"+team.namespace, team.objects...); err != nil {
 			return err
 		}
 	}
@@ -169,36 +166,36 @@ func (s *stage) settle(ctx context.Context, c *cast) error {
 
 // evidence is what ledger, journal and Secrets say at one moment.
 type evidence struct {
-	ledger  []simkit.Record
+	ledger  []version
 	entries int
 	journal []entry
 	targets map[types.NamespacedName]string
-	apps    map[string]types.NamespacedName
+	places  map[string]types.NamespacedName
 }
 
-func (e *evidence) difference() difference { return compare(e.ledger, e.journal, e.targets, e.apps) }
+func (e *evidence) difference() difference { return compare(e.ledger, e.journal, e.targets, e.places) }
 
 // gather reads all three live, past every cache and past the operator.
 func (s *stage) gather(ctx context.Context, c *cast) (*evidence, error) {
-	page, err := s.upstream.remote.Ledger(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read the upstream's ledger: %w", err)
+	e := &evidence{targets: map[types.NamespacedName]string{}, places: c.places}
+	for _, upstream := range s.residents {
+		versions, entries, err := upstream.versions(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("read the ledger of %s: %w", upstream.title(), err)
+		}
+		e.ledger, e.entries = append(e.ledger, versions...), e.entries+entries
 	}
-	e := &evidence{
-		ledger: page.Records, entries: page.Issued + page.Revoked,
-		targets: map[types.NamespacedName]string{}, apps: map[string]types.NamespacedName{},
-	}
+	var err error
 	if e.journal, err = s.journal(ctx); err != nil {
 		return nil, err
 	}
 	for _, credential := range c.credentials {
-		e.apps[credential.Spec.IBMAPIConnect.App] = nameOf(credential)
 		secret := &corev1.Secret{}
 		err := s.admin.Get(ctx, secretOf(credential), secret)
 		if client.IgnoreNotFound(err) != nil {
 			return nil, fmt.Errorf("read Secret %s: %w", secretOf(credential), err)
 		}
-		e.targets[nameOf(credential)] = read(secret, credential).clientID
+		e.targets[nameOf(credential)] = s.scene.show(secret, credential).held
 	}
 	return e, nil
 }
@@ -222,13 +219,13 @@ func (s *stage) journal(ctx context.Context) ([]entry, error) {
 
 // inspect looks at what a killed operator left: the intent must be there before
 // anything exists upstream, and the Secret must be deleted before the upstream is told.
-func (s *stage) inspect(ctx context.Context, m moment, clientID string) (entry, error) {
+func (s *stage) inspect(ctx context.Context, m moment, mark string) (entry, error) {
 	entries, err := s.journal(ctx)
 	if err != nil {
 		return entry{}, err
 	}
 	for _, e := range entries {
-		if e.clientID != clientID {
+		if e.mark != mark {
 			continue
 		}
 		if m == revokeUnsent && !e.terminating {
@@ -236,7 +233,7 @@ func (s *stage) inspect(ctx context.Context, m moment, clientID string) (entry, 
 		}
 		return e, nil
 	}
-	return entry{}, fmt.Errorf("client id %s is in no journal", clientID)
+	return entry{}, fmt.Errorf("mark %s is in no journal", mark)
 }
 
 // judge adds everything up.

@@ -18,11 +18,11 @@ import (
 // performance must report failed calls. A judge that reports none would report none
 // later either, whatever the operator does.
 func (s *stage) rehearse(ctx context.Context) error {
-	sample, err := readSamples("config/samples")
+	sample, err := readSamples(sampleFolder, apiConnectSamples...)
 	if err != nil {
 		return err
 	}
-	team, err := sample.team("rehearsal", s.upstream)
+	team, err := sample.team("rehearsal", s.upstream.simulator)
 	if err != nil {
 		return err
 	}
@@ -35,8 +35,8 @@ func (s *stage) rehearse(ctx context.Context) error {
 	if err := s.upstream.cheat(ctx, true); err != nil {
 		return err
 	}
-	s.scene.enter("a day", credential) // no policy, hence the default
-	fleet := newFleet(s.scene.board, s.upstream.gateway, s.upstream.ca, 2*time.Second)
+	s.scene.enter(s.upstream, "a day", credential) // no policy, hence the default
+	fleet := newFleet(s.scene.board, 2*time.Second)
 	dismiss := s.scene.employ(fleet, credential)
 	if err := s.apply(ctx, "rehearsal", team.objects...); err != nil {
 		return err
@@ -78,7 +78,7 @@ func (s *stage) inUse(ctx context.Context, fleet *fleet, rotations int, credenti
 				return false, fmt.Sprintf("%s was published and rotated %d times", nameOf(c), n)
 			}
 			for _, reads := range []bool{true, false} {
-				if who := name(nameOf(c), reads); !fleet.tally.works(who, now.clientID) {
+				if who := name(nameOf(c), reads); !fleet.tally.works(who, now.held) {
 					return false, who + " has not been served with version " + now.version
 				}
 			}

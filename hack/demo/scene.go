@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -17,7 +18,6 @@ import (
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/journal"
-	"github.com/claviger-dev/claviger/internal/material"
 	"github.com/claviger-dev/claviger/internal/simkit"
 )
 
@@ -32,7 +32,7 @@ type scene struct {
 	mu sync.Mutex
 	// cast are the credentials by their target Secret.
 	cast map[types.NamespacedName]role
-	// versions are those that were ever in the journal, by client id.
+	// versions are those that were ever in the journal, by mark.
 	versions map[string]entry
 	early    []string
 	// rest undoes what was begun for workloads.
@@ -42,6 +42,7 @@ type scene struct {
 // role is a credential, and for how long its predecessor stays valid, in words.
 type role struct {
 	*v1alpha1.APIClientCredential
+	house   house
 	overlap string
 }
 
@@ -53,20 +54,23 @@ func newScene(story *story) *scene {
 }
 
 // enter makes credentials known, before they are applied.
-func (s *scene) enter(overlap string, credentials ...*v1alpha1.APIClientCredential) {
+func (s *scene) enter(h house, overlap string, credentials ...*v1alpha1.APIClientCredential) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range credentials {
-		s.cast[secretOf(c)] = role{c, overlap}
+		s.cast[secretOf(c)] = role{c, h, overlap}
 	}
 }
 
-// employ lets workloads live on credentials until the scene is closed or the function
+// employ lets workloads live on credentials that have entered, until the scene is closed or the function
 // that it returns is called.
 func (s *scene) employ(f *fleet, credentials ...*v1alpha1.APIClientCredential) (dismiss func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	for _, c := range credentials {
-		f.run(ctx, nameOf(c), secretOf(c), c.Spec.IBMAPIConnect.Probe.Path)
+		s.mu.Lock()
+		h := s.cast[secretOf(c)].house
+		s.mu.Unlock()
+		f.run(ctx, nameOf(c), secretOf(c), func() caller { return h.caller(c) })
 	}
 	dismiss = func() { cancel(); f.wait() }
 	s.mu.Lock()
@@ -87,7 +91,7 @@ func (s *scene) close() {
 }
 
 // watch sees everything until ctx ends, and closes done then.
-func (s *scene) watch(ctx context.Context, config *rest.Config, upstream *simulator, done chan<- struct{}, fail context.CancelCauseFunc) error {
+func (s *scene) watch(ctx context.Context, config *rest.Config, upstreams []resident, done chan<- struct{}, fail context.CancelCauseFunc) error {
 	clients, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		close(done)
@@ -112,9 +116,16 @@ func (s *scene) watch(ctx context.Context, config *rest.Config, upstream *simula
 	all.Start(ctx.Done())
 	go func() {
 		defer close(done)
-		if err := upstream.events(ctx, s.seeUpstream); err != nil {
-			fail(err)
+		var watchers sync.WaitGroup
+		for _, upstream := range upstreams {
+			watchers.Go(func() {
+				err := upstream.events(ctx, func(event simkit.Event) { s.seeUpstream(upstream, event) })
+				if err != nil {
+					fail(err)
+				}
+			})
 		}
+		watchers.Wait()
 		ours.Shutdown()
 		all.Shutdown()
 	}()
@@ -133,7 +144,7 @@ func (s *scene) seeSecret(object any) {
 	case journal.RoleVersion:
 		if e, err := readEntry(secret); err == nil {
 			s.mu.Lock()
-			s.versions[e.clientID] = e
+			s.versions[e.mark] = e
 			s.mu.Unlock()
 		}
 	case journal.RoleTarget:
@@ -143,7 +154,7 @@ func (s *scene) seeSecret(object any) {
 		if !known {
 			return
 		}
-		now := read(secret, role.APIClientCredential)
+		now := role.house.show(secret, role.APIClientCredential)
 		if before, news := s.board.post(name, now, time.Now()); news {
 			s.tellPublished(role, before, now)
 		}
@@ -153,7 +164,12 @@ func (s *scene) seeSecret(object any) {
 func (s *scene) tellPublished(role role, before, now pair) {
 	who := nameOf(role.APIClientCredential).String()
 	s.mu.Lock()
-	cause := s.versions[now.clientID].cause
+	cause := ""
+	for _, e := range s.versions {
+		if e.credential == nameOf(role.APIClientCredential) && strconv.FormatInt(e.number, 10) == now.version {
+			cause = e.cause
+		}
+	}
 	s.mu.Unlock()
 	if before.empty() {
 		s.story.tell(who, "version %s is published (%s)", now.version, cause)
@@ -162,14 +178,12 @@ func (s *scene) tellPublished(role role, before, now pair) {
 	s.story.tell(who, "version %s is published (%s); version %s stays valid for %s at least", now.version, cause, before.version, role.overlap)
 }
 
-// read takes the pair out of a target Secret.
-func read(secret *corev1.Secret, credential *v1alpha1.APIClientCredential) pair {
-	id, key, _ := keys(credential)
-	return pair{
-		clientID: string(secret.Data[id]),
-		secret:   material.New(string(secret.Data[key])),
-		version:  secret.Annotations[journal.AnnotationVersion],
-	}
+// show reads a target Secret as the workloads of its credential do.
+func (s *scene) show(secret *corev1.Secret, credential *v1alpha1.APIClientCredential) pair {
+	s.mu.Lock()
+	h := s.cast[secretOf(credential)].house
+	s.mu.Unlock()
+	return h.show(secret, credential)
 }
 
 // readEntry takes what the judge needs out of a version Secret.
@@ -179,7 +193,7 @@ func readEntry(secret metav1.Object) (entry, error) {
 		return entry{}, err
 	}
 	return entry{
-		credential: v.Credential, number: v.Number, clientID: string(v.Mark), cause: v.Cause,
+		credential: v.Credential, number: v.Number, mark: string(v.Mark), cause: v.Cause,
 		revoked: !v.RevokedAt.IsZero(), terminating: v.Terminating,
 	}, nil
 }
@@ -203,30 +217,38 @@ func (s *scene) seeEvent(object any) {
 }
 
 // seeUpstream tells what the upstream did.
-func (s *scene) seeUpstream(event simkit.Event) {
+func (s *scene) seeUpstream(upstream resident, event simkit.Event) {
 	switch event.Type {
 	case simkit.EventHeld:
 		s.held <- event
 	case simkit.EventRevoked:
-		s.tellRevoked(event)
+		s.tellRevoked(upstream, event)
 	case simkit.EventDuplicate:
+		v, _ := upstream.read(event.Attrs["kind"], event.Attrs)
 		s.mu.Lock()
-		e := s.versions[event.Attrs["clientId"]]
+		e, known := s.versions[v.mark]
 		s.mu.Unlock()
+		if !known {
+			return
+		}
 		s.story.tell(e.credential.String(), "the upstream was asked for version %d again, and did not make it twice", e.number)
 	}
 }
 
-func (s *scene) tellRevoked(event simkit.Event) {
+func (s *scene) tellRevoked(upstream resident, event simkit.Event) {
+	v, ours := upstream.read(event.Attrs["kind"], event.Attrs)
+	if !ours {
+		return
+	}
 	s.mu.Lock()
-	e, known := s.versions[event.Attrs["clientId"]]
+	e, known := s.versions[v.mark]
 	s.mu.Unlock()
 	if !known {
-		s.story.tell("upstream", "revoked client id %s, which no journal knows", event.Attrs["clientId"])
+		s.story.tell("upstream", "%s revoked %s, which no journal knows", upstream.title(), v.held)
 		return
 	}
 	by := event.Attrs["login"]
-	at, replaced := s.board.successor(s.secretOf(e.credential), e.clientID)
+	at, replaced := s.board.successor(s.secretOf(e.credential), v.held)
 	if !replaced {
 		s.story.tell(e.credential.String(), "version %d is revoked upstream by %s", e.number, by)
 		return

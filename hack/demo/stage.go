@@ -41,10 +41,12 @@ type stage struct {
 	children *children
 	plane    *controlplane.ControlPlane
 	admin    client.Client
-	upstream *simulator
-	operator *operator
-	scene    *scene
-	logs     []*os.File
+	// upstream is the first house, residents are all of them.
+	upstream  *apiConnect
+	residents []resident
+	operator  *operator
+	scene     *scene
+	logs      []*os.File
 
 	// watching ends with stopWatching; both outlive the play, for KEEP.
 	stopWatching context.CancelFunc
@@ -102,14 +104,9 @@ func (s *stage) open(ctx context.Context, fail context.CancelCauseFunc) error {
 	if s.admin, err = newClient(s.plane.Config()); err != nil {
 		return err
 	}
-	simulatorLog, err := s.openLog("upstream-sim")
-	if err != nil {
+	if err := s.openHouses(ctx); err != nil {
 		return err
 	}
-	if s.upstream, err = startSimulator(s.children, simulatorLog); err != nil {
-		return err
-	}
-	s.story.tell("upstream", "API Connect is played at %s, its gateway at %s", s.upstream.url, s.upstream.gateway)
 	if _, err := s.plane.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"); err != nil {
 		return err
 	}
@@ -117,10 +114,29 @@ func (s *stage) open(ctx context.Context, fail context.CancelCauseFunc) error {
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopWatching, s.watched = stop, make(chan struct{})
 	s.scene = newScene(s.story)
-	if err := s.scene.watch(watching, s.plane.Config(), s.upstream, s.watched, fail); err != nil {
+	if err := s.scene.watch(watching, s.plane.Config(), s.residents, s.watched, fail); err != nil {
 		return err
 	}
 	return s.openOperator(ctx, fail)
+}
+
+// openHouses starts the simulators of all upstreams.
+func (s *stage) openHouses(ctx context.Context) error {
+	log, err := s.openLog("upstreams")
+	if err != nil {
+		return err
+	}
+	first, others := houses()
+	s.upstream = first
+	for _, h := range append([]house{first}, others...) {
+		remote, err := h.open(ctx, s, log)
+		if err != nil {
+			return fmt.Errorf("%s: %w", h.title(), err)
+		}
+		s.residents = append(s.residents, resident{h, remote})
+		s.story.tell("upstream", "%s is played, controlled at %s", h.title(), remote.Base)
+	}
+	return nil
 }
 
 // openOperator starts the operator as its Deployment would: by its own account, with
@@ -267,8 +283,8 @@ func (s *stage) close() {
 		s.stopWatching()
 		<-s.watched
 	}
-	if s.upstream != nil {
-		errs = append(errs, s.upstream.stop())
+	for _, r := range s.residents {
+		errs = append(errs, r.close())
 	}
 	if s.plane != nil {
 		errs = append(errs, s.plane.Stop())

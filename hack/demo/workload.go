@@ -2,12 +2,8 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -32,13 +28,13 @@ type tally struct {
 	restarts int
 	// failures are the different ones, in the order of their first time.
 	failures []string
-	// served are the client ids that at least one call was served with, by workload.
+	// served is what at least one call was served with, by workload.
 	served map[string]map[string]bool
 }
 
-// count takes one call; err is nil if it was served. It returns a failure in words the
+// count takes one call with what was held; err is nil if it was served. It returns a failure in words the
 // first time that it occurs.
-func (t *tally) count(who, clientID string, err error) (news string) {
+func (t *tally) count(who, held string, err error) (news string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.calls++
@@ -49,11 +45,11 @@ func (t *tally) count(who, clientID string, err error) (news string) {
 		if t.served[who] == nil {
 			t.served[who] = map[string]bool{}
 		}
-		t.served[who][clientID] = true
+		t.served[who][held] = true
 		return ""
 	}
 	t.failed++
-	failure := fmt.Sprintf("%s with client id %s: %v", who, clientID, err)
+	failure := fmt.Sprintf("%s with %s: %v", who, held, err)
 	if len(t.failures) >= failuresKept || slices.Contains(t.failures, failure) {
 		return ""
 	}
@@ -74,18 +70,16 @@ func (t *tally) sum() (calls, failed, restarts int, failures []string) {
 	return t.calls, t.failed, t.restarts, append([]string(nil), t.failures...)
 }
 
-// works reports whether a workload has been served with the client id.
-func (t *tally) works(who, clientID string) bool {
+// works reports whether a workload has been served with what was held.
+func (t *tally) works(who, held string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.served[who][clientID]
+	return t.served[who][held]
 }
 
-// fleet is a set of workloads that call the same gateway.
+// fleet is a set of workloads.
 type fleet struct {
-	board   *board
-	gateway string
-	roots   *x509.CertPool
+	board *board
 	// slowest is the longest from publication to use.
 	slowest time.Duration
 	tally   *tally
@@ -95,29 +89,21 @@ type fleet struct {
 	running sync.WaitGroup
 }
 
-// newFleet trusts the authority in ca, PEM.
-func newFleet(b *board, gateway string, ca []byte, slowest time.Duration) *fleet {
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(ca)
-	return &fleet{board: b, gateway: gateway, roots: roots, slowest: slowest, tally: &tally{}}
+func newFleet(b *board, slowest time.Duration) *fleet {
+	return &fleet{board: b, slowest: slowest, tally: &tally{}}
 }
 
 // run lets two workloads live on a Secret until ctx ends: one that reads the mounted
-// file at every call, and one that reads it when it starts.
-func (f *fleet) run(ctx context.Context, credential, secret types.NamespacedName, path string) {
+// file at every call, and one that reads it when it starts. Each gets a caller of its
+// own.
+func (f *fleet) run(ctx context.Context, credential, secret types.NamespacedName, newCaller func() caller) {
 	for _, reads := range []bool{true, false} {
 		longest := f.slowest
 		if !reads {
 			longest /= 2 // the other half is its restart's
 		}
 		m := &mount{longest: longest}
-		w := &workload{
-			who: name(credential, reads), readsEveryTime: reads, mount: m, fleet: f, url: f.gateway + path,
-			client: &http.Client{
-				Timeout:   callTimeout,
-				Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: f.roots, MinVersion: tls.VersionTLS12}},
-			},
-		}
+		w := &workload{who: name(credential, reads), readsEveryTime: reads, mount: m, fleet: f, caller: newCaller()}
 		f.running.Go(func() { m.run(ctx, f.board, secret) })
 		f.running.Go(func() { w.run(ctx) })
 	}
@@ -173,14 +159,13 @@ func (m *mount) look() (pair, time.Time) {
 	return m.shown, m.since
 }
 
-// workload calls the gateway many times a second with the pair that it holds.
+// workload calls many times a second with the pair that it holds.
 type workload struct {
 	who            string
 	readsEveryTime bool
 	mount          *mount
 	fleet          *fleet
-	url            string
-	client         *http.Client
+	caller         caller
 
 	held pair
 	// restartAt is when it restarts next: by itself now and then, and soon after the
@@ -190,7 +175,7 @@ type workload struct {
 }
 
 func (w *workload) run(ctx context.Context) {
-	defer w.client.CloseIdleConnections()
+	defer w.caller.rest()
 	// Not all in the same moment.
 	if !pause(ctx, between(0, callEvery)) {
 		return
@@ -206,11 +191,11 @@ func (w *workload) run(ctx context.Context) {
 			if w.held.empty() {
 				continue
 			}
-			err := w.call(ctx)
+			err := w.caller.call(ctx, w.held)
 			if ctx.Err() != nil {
 				return // cut off by the end of the demo, which is nobody's failure
 			}
-			if news := w.fleet.tally.count(w.who, w.held.clientID, err); news != "" && w.fleet.tell != nil {
+			if news := w.fleet.tally.count(w.who, w.held.held, err); news != "" && w.fleet.tell != nil {
 				w.fleet.tell(news)
 			}
 		}
@@ -236,33 +221,9 @@ func (w *workload) pickUp(now time.Time) {
 	if w.readsEveryTime || w.held.empty() || now.Before(w.restartAt) {
 		return
 	}
-	w.client.CloseIdleConnections()
+	w.caller.rest()
 	w.held, w.rolling, w.restartAt = shown, false, now.Add(between(5*time.Second, 20*time.Second))
 	w.fleet.tally.restarted()
-}
-
-// call makes one call through the gateway.
-func (w *workload) call(ctx context.Context) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url, nil)
-	if err != nil {
-		return err
-	}
-	request.Header.Set("User-Agent", "workload")
-	request.Header.Set("X-IBM-Client-Id", w.held.clientID)
-	request.Header.Set("X-IBM-Client-Secret", w.held.secret.Reveal())
-	response, err := w.client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = response.Body.Close() }()
-	// Read to the end, or the connection cannot be used again.
-	if _, err := io.Copy(io.Discard, response.Body); err != nil {
-		return err
-	}
-	if response.StatusCode/100 != 2 {
-		return fmt.Errorf("the gateway answered %d", response.StatusCode)
-	}
-	return nil
 }
 
 func between(least, most time.Duration) time.Duration {

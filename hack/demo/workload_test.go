@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"testing"
 	"time"
 
@@ -30,10 +31,12 @@ func newRehearsalRoom(t *testing.T) *rehearsalRoom {
 	b := newBoard()
 	r := &rehearsalRoom{
 		t: t, sim: sim, board: b, name: types.NamespacedName{Namespace: "payments", Name: "billing"},
-		fleet: newFleet(b, sim.GatewayURL(), sim.CA(), 300*time.Millisecond),
+		fleet: newFleet(b, 300*time.Millisecond),
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	r.fleet.run(ctx, r.name, r.name, "/orders/v1/health")
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(sim.CA())
+	r.fleet.run(ctx, r.name, r.name, func() caller { return newGatewayCaller(sim.GatewayURL()+"/orders/v1/health", roots) })
 	t.Cleanup(func() { cancel(); r.fleet.wait() })
 	return r
 }
@@ -52,7 +55,7 @@ func (r *rehearsalRoom) issue(name string) (pair, string) {
 		r.t.Fatal(err)
 	}
 	c := made.Orgs[0].Catalogs[0].ConsumerOrgs[0].Apps[0].Credentials[0]
-	return pair{clientID: c.ClientID, secret: material.New(c.ClientSecret), version: name}, c.Name
+	return pair{held: c.ClientID, secret: material.New(c.ClientSecret), version: name}, c.Name
 }
 
 func (r *rehearsalRoom) revoke(credential string) {
@@ -69,7 +72,7 @@ func (r *rehearsalRoom) served(p pair) {
 	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
 	defer cancel()
 	err := await(ctx, "both workloads work with version "+p.version, func() (bool, string) {
-		return r.fleet.tally.works(name(r.name, true), p.clientID) && r.fleet.tally.works(name(r.name, false), p.clientID), "not yet"
+		return r.fleet.tally.works(name(r.name, true), p.held) && r.fleet.tally.works(name(r.name, false), p.held), "not yet"
 	})
 	if err != nil {
 		r.t.Fatal(err)
@@ -123,7 +126,7 @@ func TestTheBoardRemembersWhatFollowedWhat(t *testing.T) {
 	b, name := newBoard(), types.NamespacedName{Namespace: "payments", Name: "billing-api"}
 	at := func(s int64) time.Time { return time.Unix(s, 0) }
 	_, changed := b.read(name)
-	first, second := pair{clientID: "one"}, pair{clientID: "two"}
+	first, second := pair{held: "one"}, pair{held: "two"}
 	if before, news := b.post(name, first, at(1)); !news || !before.empty() {
 		t.Errorf("first post: news %v, before %v", news, before)
 	}

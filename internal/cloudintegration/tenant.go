@@ -1,0 +1,220 @@
+package cloudintegration
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/claviger-dev/claviger/internal/material"
+	"github.com/claviger-dev/claviger/internal/upstream"
+)
+
+const (
+	// tenantPerSecond and tenantBurst stay below what a tenant takes of calls about
+	// designs: 10 a second for one user, 15 for all.
+	tenantPerSecond = 8
+	tenantBurst     = 8
+	// maxAnswer is the largest design that is downloaded.
+	maxAnswer = 16 << 20
+	// tokenMargin is how long before its end a token is replaced, defaultTokenLife what is
+	// assumed where none is told.
+	tokenMargin      = time.Minute
+	defaultTokenLife = 10 * time.Minute
+)
+
+// Settings say which tenant is read and how.
+type Settings struct {
+	// URL is the tenant's address without /api/v1; TokenURL its token endpoint.
+	URL, TokenURL string
+	// ClientID and ClientSecret need the roles MonitoringDataRead,
+	// WorkspacePackagesRead and AccessAllAccessPoliciesArtifacts.
+	ClientID     string
+	ClientSecret material.Secret
+	// Transport carries the calls. Its rate, if zero, is what a tenant takes.
+	Transport upstream.TransportOptions
+	// Now ages the token.
+	Now func() time.Time
+}
+
+// Tenant is a login on a tenant.
+type Tenant struct {
+	settings Settings
+	http     *http.Client
+
+	mu    sync.Mutex
+	token material.Secret
+	until time.Time
+}
+
+// Open checks the settings and does no I/O.
+func Open(s Settings) (*Tenant, error) {
+	for field, value := range map[string]string{"url": s.URL, "tokenURL": s.TokenURL} {
+		parsed, err := url.Parse(value)
+		if err != nil || parsed.Host == "" || parsed.User != nil || parsed.RawQuery != "" || parsed.Fragment != "" {
+			return nil, upstream.Errorf(upstream.InvalidSpec, "%s must be an https URL without user, query or fragment", field)
+		}
+	}
+	if s.ClientID == "" || s.ClientSecret.Empty() {
+		return nil, upstream.Errorf(upstream.InvalidSpec, "the login Secret needs the keys client_id and client_secret")
+	}
+	if s.Transport.PerSecond == 0 {
+		s.Transport.PerSecond, s.Transport.Burst = tenantPerSecond, tenantBurst
+	}
+	s.Transport.MaxAnswer = maxAnswer
+	carrier, err := upstream.NewClient(s.Transport)
+	if err != nil {
+		return nil, err
+	}
+	s.URL = strings.TrimRight(s.URL, "/")
+	return &Tenant{settings: s, http: carrier}, nil
+}
+
+// reply is one answer, whole.
+type reply struct {
+	operation string
+	status    int
+	body      []byte
+	throttled bool
+	after     time.Duration
+	secrets   []material.Secret
+}
+
+// get reads with the shared token. One 401 costs one fresh login and one repeat.
+func (t *Tenant) get(ctx context.Context, operation, path string) (reply, error) {
+	for attempt := 1; ; attempt++ {
+		value, err := t.login(ctx)
+		if err != nil {
+			return reply{}, err
+		}
+		r, err := t.exchange(ctx, operation, http.MethodGet, t.settings.URL+"/api/v1"+path, "", func(r *http.Request) {
+			r.Header.Set("Authorization", "Bearer "+value.Reveal())
+		}, value)
+		if err != nil || r.status != http.StatusUnauthorized || attempt > 1 {
+			return r, err
+		}
+		t.mu.Lock()
+		if t.token.Equal(value) {
+			t.token = material.Secret{}
+		}
+		t.mu.Unlock()
+	}
+}
+
+// login returns a token that is believed to work.
+func (t *Tenant) login(ctx context.Context) (material.Secret, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.settings.Now()
+	if !t.token.Empty() && now.Before(t.until) {
+		return t.token, nil
+	}
+	// In the form and not as Basic: the token servers of Cloud Foundry do not decode what
+	// Basic must encode.
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {t.settings.ClientID}, "client_secret": {t.settings.ClientSecret.Reveal()}}
+	r, err := t.exchange(ctx, "login", http.MethodPost, t.settings.TokenURL, form.Encode(), func(r *http.Request) {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}, material.Secret{})
+	if err != nil {
+		return material.Secret{}, err
+	}
+	if r.status == http.StatusUnauthorized || r.status == http.StatusBadRequest || r.status == http.StatusForbidden {
+		return material.Secret{}, upstream.Errorf(upstream.LoginFailed, "%s; check client_id and client_secret in the login Secret", r.words())
+	}
+	var answer struct {
+		AccessToken string  `json:"access_token"`
+		ExpiresIn   float64 `json:"expires_in"`
+	}
+	if r.status != http.StatusOK || json.Unmarshal(r.body, &answer) != nil || answer.AccessToken == "" {
+		return material.Secret{}, r.refusal()
+	}
+	life := defaultTokenLife
+	if told := time.Duration(min(answer.ExpiresIn, (24*time.Hour).Seconds()) * float64(time.Second)); told > tokenMargin {
+		life = told
+	}
+	t.token, t.until = material.New(answer.AccessToken), now.Add(life-tokenMargin)
+	return t.token, nil
+}
+
+// exchange makes one call on the wire. Nothing is changed by any of them, so that no
+// answer is an unknown outcome.
+func (t *Tenant) exchange(ctx context.Context, operation, method, address, body string, authorize func(*http.Request), value material.Secret) (reply, error) {
+	r := reply{operation: operation, secrets: []material.Secret{t.settings.ClientSecret, value}}
+	request, err := http.NewRequestWithContext(upstream.WithOperation(ctx, operation), method, address, strings.NewReader(body))
+	if err != nil {
+		return r, upstream.Errorf(upstream.InvalidSpec, "%s: no request can be made of its address", operation)
+	}
+	request.Header.Set("Accept", "application/json") // the default is Atom XML
+	authorize(request)
+	response, err := t.http.Do(request)
+	if err == nil {
+		defer response.Body.Close()
+		r.status = response.StatusCode
+		r.after, r.throttled = upstream.ThrottledAfter(response, t.settings.Now())
+		r.body, err = io.ReadAll(response.Body)
+	}
+	if err == nil {
+		return r, nil
+	}
+	out := upstream.Errorf(upstream.Retryable, "%s: no answer", operation)
+	if own, ok := errors.AsType[*upstream.Error](err); ok {
+		out = upstream.Errorf(own.Class, "%s", r.scrub(own.Message))
+		out.After = own.After
+	}
+	if out.Class == upstream.OutcomeUnknown {
+		out.Class = upstream.Retryable
+	}
+	return r, out
+}
+
+// words say what was answered, fit for a person's eyes.
+func (r reply) words() string {
+	out := r.operation + ": the tenant answered " + strconv.Itoa(r.status)
+	var problem struct {
+		Error struct {
+			Message struct {
+				Value string `json:"value"`
+			} `json:"message"`
+		} `json:"error"`
+	}
+	if json.Unmarshal(r.body, &problem) == nil && problem.Error.Message.Value != "" {
+		out += ": " + r.scrub(problem.Error.Message.Value)
+	}
+	return out
+}
+
+func (r reply) scrub(foreign string) string {
+	for _, secret := range r.secrets {
+		if !secret.Empty() {
+			foreign = strings.ReplaceAll(foreign, secret.Reveal(), "[redacted]")
+		}
+	}
+	return upstream.Excerpt(foreign)
+}
+
+// refusal makes the error of an answer that is no success.
+func (r reply) refusal() *upstream.Error {
+	out := &upstream.Error{Class: upstream.Retryable, After: r.after, Message: r.words()}
+	switch {
+	case r.throttled:
+		out.Class = upstream.Throttled
+	case r.status == http.StatusUnauthorized:
+		out.Class = upstream.LoginFailed
+	case r.status == http.StatusForbidden:
+		out.Class = upstream.Forbidden
+		out.Message += "; the client needs the roles MonitoringDataRead, WorkspacePackagesRead and AccessAllAccessPoliciesArtifacts"
+	case r.status == http.StatusNotFound:
+		out.Class = upstream.NotFound
+	case r.status/100 == 2:
+		out.Message += ", and it is no JSON of the expected form"
+	case r.status/100 == 4 && r.status != http.StatusRequestTimeout:
+		out.Class = upstream.InvalidSpec
+	}
+	return out
+}
