@@ -60,6 +60,9 @@ func run(arguments []string) error {
 	if len(arguments) > 0 && arguments[0] == "release" {
 		return cli.Release(ctx, arguments[1:], os.Stdout)
 	}
+	if len(arguments) > 0 && arguments[0] == "where-used" {
+		return whereUsed(ctx, arguments[1:], os.Stdout)
+	}
 	settings, err := parse(arguments)
 	if err != nil || settings == nil {
 		return err
