@@ -41,7 +41,7 @@ type house interface {
 
 // houses are the upstreams of the demo. The first is the one at whose calls the operator
 // is killed, and that cheats in the rehearsal.
-func houses() (*apiConnect, []house) { return &apiConnect{}, nil }
+func houses() (*apiConnect, []house) { return &apiConnect{}, []house{&neoHouse{}} }
 
 // version is one object of a ledger, in words that all upstreams share.
 type version struct {
