@@ -16,6 +16,7 @@ import (
 	"github.com/claviger-dev/claviger/controllers/issuer"
 	"github.com/claviger-dev/claviger/controllers/policy"
 	"github.com/claviger-dev/claviger/internal/admission"
+	"github.com/claviger-dev/claviger/internal/consumers"
 	"github.com/claviger-dev/claviger/internal/journal"
 	"github.com/claviger-dev/claviger/internal/metrics"
 	"github.com/claviger-dev/claviger/internal/rotation"
@@ -41,6 +42,8 @@ type Options struct {
 	ObserveOnly bool
 	// OrphanAge is how long what belongs to nothing is left alone.
 	OrphanAge time.Duration
+	// UptakePause is the shortest time between two looks at a namespace's pods.
+	UptakePause time.Duration
 	// SweepInterval is the time between two passes over an issuer.
 	SweepInterval time.Duration
 	// Workers is how many credentials are looked after at a time.
@@ -83,8 +86,8 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	credentials := &credential.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Store: journal.Store{Client: mgr.GetClient(), Live: mgr.GetAPIReader()},
-		Issuers: issuers{accounts}, Guard: guard, Clock: o.Clock, Events: mgr.GetEventRecorder("claviger"), Metrics: counters,
-		Options: credential.Options{ClusterID: o.ClusterID, Holder: o.Holder, ObserveOnly: o.ObserveOnly, OrphanAge: o.OrphanAge, Boundary: o.Boundary},
+		Issuers: issuers{accounts}, Guard: guard, Pods: consumers.NewFinder(mgr.GetAPIReader(), o.Clock), Clock: o.Clock, Events: mgr.GetEventRecorder("claviger"), Metrics: counters,
+		Options: credential.Options{ClusterID: o.ClusterID, Holder: o.Holder, ObserveOnly: o.ObserveOnly, OrphanAge: o.OrphanAge, UptakePause: o.UptakePause, Boundary: o.Boundary},
 	}
 	if err := credentials.SetupWithManager(ctx, mgr, o.Workers, accounts.Changed()); err != nil {
 		return fmt.Errorf("set up credentials: %w", err)

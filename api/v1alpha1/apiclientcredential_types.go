@@ -102,6 +102,16 @@ type APIClientCredentialSpec struct {
 	// +kubebuilder:default=Revoke
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
+	// Protection says whether a deletion waits for pods. WhileInUse (default): with
+	// deletionPolicy Revoke nothing is revoked while a pod of the namespace uses the Secret, and
+	// the condition names them. None: it does not wait. It may be changed while the object is
+	// being deleted.
+	//
+	// +optional
+	// +kubebuilder:default=WhileInUse
+	// +kubebuilder:validation:Enum=WhileInUse;None
+	Protection Protection `json:"protection,omitempty"`
+
 	// Suspend stops every write, here and upstream, while it is true, deletion
 	// excepted: then the object stays until it is false again. Default false.
 	//
@@ -306,6 +316,17 @@ const (
 	DeletionRetain DeletionPolicy = "Retain"
 )
 
+// Protection says whether a deletion waits for pods.
+type Protection string
+
+// The protections.
+const (
+	// ProtectionWhileInUse waits while pods use the Secret.
+	ProtectionWhileInUse Protection = "WhileInUse"
+	// ProtectionNone does not.
+	ProtectionNone Protection = "None"
+)
+
 // APIClientCredentialStatus says what is.
 type APIClientCredentialStatus struct {
 	// ObservedGeneration is the generation of the spec that this status is about.
@@ -352,6 +373,13 @@ type APIClientCredentialStatus struct {
 	//
 	// +optional
 	Policy string `json:"policy,omitempty"`
+
+	// Consumers says how many pods use the published version and how many may use an earlier
+	// one. Only with a policy of uptake.mode Consumers, and since the last look, which is made
+	// while a predecessor waits. Written at most once a minute.
+	//
+	// +optional
+	Consumers *ConsumersStatus `json:"consumers,omitempty"`
 
 	// Binding names the Secret as the Service Binding specification has it, so that
 	// this object can be bound directly.
@@ -401,6 +429,25 @@ const (
 	// VersionFailed was never accepted and has been revoked.
 	VersionFailed VersionState = "Failed"
 )
+
+// ConsumersStatus says who uses which version.
+type ConsumersStatus struct {
+	// Version is the published version that the counts are about.
+	Version int64 `json:"version"`
+
+	// Current is how many pods use it.
+	Current int64 `json:"current"`
+
+	// Earlier is how many pods may use an earlier version.
+	Earlier int64 `json:"earlier"`
+
+	// Behind names some of those, at most five.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=5
+	Behind []string `json:"behind,omitempty"`
+}
 
 // BindingStatus names the Secret to bind.
 type BindingStatus struct {

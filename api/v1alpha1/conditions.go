@@ -31,6 +31,12 @@ const (
 	// ConditionRotationOverdue is True while the published version is older than its policy
 	// allows for a predecessor, because no successor was made.
 	ConditionRotationOverdue = "RotationOverdue"
+	// ConditionUptakeStalled is True while pods may still use an earlier version although the
+	// policy's uptake.deadline has passed.
+	ConditionUptakeStalled = "UptakeStalled"
+	// ConditionNoConsumersSeen is True while a policy with uptake.mode Consumers applies and no
+	// pod that uses the Secret was seen: the overlap alone decides.
+	ConditionNoConsumersSeen = "NoConsumersSeen"
 	// ConditionMissingSuspected is True for a CredentialIssuer while more than a twentieth of
 	// its versions, and more than one, are missing from the upstream's listing.
 	ConditionMissingSuspected = "MissingSuspected"
@@ -60,6 +66,16 @@ const (
 	ReasonOverlap = "Overlap"
 	// ReasonRetiring: an old version is being revoked.
 	ReasonRetiring = "Retiring"
+	// ReasonWaitingForUptake: the overlap has passed, and pods may still use the old version.
+	ReasonWaitingForUptake = "WaitingForUptake"
+	// ReasonUptakeDeadlinePassed: pods may still use an earlier version; the message names
+	// them and says what happens to it.
+	ReasonUptakeDeadlinePassed = "UptakeDeadlinePassed"
+	// ReasonClockDecides: no pod uses the Secret, so the overlap alone says when an earlier
+	// version is revoked. What is no pod is not seen.
+	ReasonClockDecides = "ClockDecides"
+	// ReasonInUse: the credential is being deleted and pods use its Secret.
+	ReasonInUse = "InUse"
 	// ReasonQueued: other credentials of the issuer are being renewed; this one
 	// follows.
 	ReasonQueued = "Queued"

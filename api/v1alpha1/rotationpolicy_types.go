@@ -87,7 +87,73 @@ type RotationPolicySpec struct {
 	// +optional
 	// +kubebuilder:default={}
 	Verify VerifyPolicy `json:"verify,omitempty"`
+
+	// Uptake says whether a predecessor waits for the pods that use it. Default: the overlap
+	// alone decides.
+	//
+	// +optional
+	Uptake *UptakePolicy `json:"uptake,omitempty"`
 }
+
+// UptakePolicy says whether a predecessor waits for the pods that use it.
+type UptakePolicy struct {
+	// Mode Clock (default): a predecessor is revoked when its overlap has passed. Consumers:
+	// and not while a pod may use it. A pod uses what is published if it was created after the
+	// publication and margin; that its containers were restarted proves nothing.
+	//
+	// +optional
+	// +kubebuilder:default=Clock
+	// +kubebuilder:validation:Enum=Clock;Consumers
+	Mode UptakeMode `json:"mode,omitempty"`
+
+	// Margin is how much later than the publication a pod must have been created, 0s to 1h: the
+	// node may give a new pod what it remembers of the Secret. Default 60s.
+	//
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('1h')",message="margin must be between 0s and 1h"
+	Margin *metav1.Duration `json:"margin,omitempty"`
+
+	// Deadline counts from publication, 1s to 8760h. When it has passed and a pod may still use
+	// an earlier version, the credential says UptakeStalled. Default 24h.
+	//
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="deadline must be between 1s and 8760h"
+	Deadline *metav1.Duration `json:"deadline,omitempty"`
+
+	// AfterDeadline Hold (default): the earlier version stays valid until no pod may use it.
+	// Retire: it is revoked at the deadline, or when its overlap has passed if that is later.
+	//
+	// +optional
+	// +kubebuilder:default=Hold
+	// +kubebuilder:validation:Enum=Hold;Retire
+	AfterDeadline AfterDeadline `json:"afterDeadline,omitempty"`
+}
+
+// UptakeMode says what a predecessor waits for.
+type UptakeMode string
+
+// The modes.
+const (
+	// UptakeClock waits for the overlap alone.
+	UptakeClock UptakeMode = "Clock"
+	// UptakeConsumers waits for pods as well.
+	UptakeConsumers UptakeMode = "Consumers"
+)
+
+// AfterDeadline says what happens to a version that pods may still use.
+type AfterDeadline string
+
+// What may happen.
+const (
+	// AfterDeadlineHold keeps it.
+	AfterDeadlineHold AfterDeadline = "Hold"
+	// AfterDeadlineRetire revokes it.
+	AfterDeadlineRetire AfterDeadline = "Retire"
+)
 
 // Window is a repeated span of time.
 type Window struct {

@@ -19,6 +19,7 @@ import (
 	"github.com/claviger-dev/claviger/internal/journal"
 	"github.com/claviger-dev/claviger/internal/rotation"
 	"github.com/claviger-dev/claviger/internal/upstream"
+	"github.com/claviger-dev/claviger/internal/uptake"
 )
 
 const (
@@ -67,6 +68,13 @@ type Guard interface {
 	InForce(ctx context.Context, namespace string) (ok bool, message string)
 }
 
+// Pods tells which pods of a namespace use Secrets.
+type Pods interface {
+	// List returns what a list of the namespace's pods showed that began at or after a time,
+	// and when it began, by the API server's clock.
+	List(ctx context.Context, namespace string, notBefore time.Time) (pods []uptake.Pod, began time.Time, err error)
+}
+
 // Clock is the API server's time as this process knows it.
 type Clock interface {
 	Now() time.Time
@@ -83,6 +91,8 @@ type Options struct {
 	ObserveOnly bool
 	// OrphanAge is how long the journal of a vanished credential is kept.
 	OrphanAge time.Duration
+	// UptakePause is the shortest time between two looks at a namespace's pods.
+	UptakePause time.Duration
 	// Boundary, if set, is told of every boundary of an effect, for crash tests.
 	Boundary Boundary
 }
@@ -96,6 +106,7 @@ type Reconciler struct {
 	Store   journal.Store
 	Issuers Issuers
 	Guard   Guard
+	Pods    Pods
 	Clock   Clock
 	Events  events.EventRecorder
 	Metrics Metrics

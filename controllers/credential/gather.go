@@ -297,6 +297,7 @@ func (s *scope) resolvePolicy(policies []v1alpha1.RotationPolicy) {
 		}
 		s.policy.RotateAfter, s.policy.Overlap, s.policy.Windows = preferences.RotateAfter, preferences.Overlap, preferences.Windows
 		s.policy.RenewBefore = preferences.RenewBefore
+		s.policy.Uptake = rotation.Uptake(preferences.Uptake)
 		if preferences.VerifyTimeout > 0 {
 			s.policy.VerifyTimeout = preferences.VerifyTimeout
 		}

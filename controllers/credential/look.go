@@ -26,6 +26,7 @@ func (r *Reconciler) look(ctx context.Context, s *scope, step rotation.Step) err
 		{rotation.FactGuard, r.lookAtGuard},
 		{rotation.FactContainer, r.countContainer},
 		{rotation.FactJournal, r.listJournal},
+		{rotation.FactConsumers, r.lookAtConsumers},
 	} {
 		if !step.Needs.Has(fact.flag) {
 			continue

@@ -20,6 +20,7 @@ type memory struct {
 	goneSince   map[types.NamespacedName]time.Time
 	projected   map[types.UID]projection
 	requests    map[types.UID]string
+	sightings   map[types.UID]sighting
 }
 
 // projection is the last status that was written, and what it was written over.
@@ -70,6 +71,7 @@ func newMemory() *memory {
 		goneSince:   map[types.NamespacedName]time.Time{},
 		projected:   map[types.UID]projection{},
 		requests:    map[types.UID]string{},
+		sightings:   map[types.UID]sighting{},
 	}
 }
 
@@ -150,6 +152,7 @@ func (m *memory) forgetCredential(uid types.UID) {
 	delete(m.credentials, uid)
 	delete(m.projected, uid)
 	delete(m.requests, uid)
+	delete(m.sightings, uid)
 }
 
 // firstMissed returns when the credential was first found missing.

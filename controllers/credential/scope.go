@@ -55,6 +55,9 @@ type scope struct {
 		message string
 	}
 	live int
+	// consumers are the pods that use the target, as this pass has seen them or an earlier
+	// one since the same publication.
+	consumers rotation.Consumers
 
 	observeOnly bool
 	clockSteady bool
@@ -107,6 +110,10 @@ func (s *scope) observe() rotation.Observed {
 		Fresh: s.fresh,
 	}
 	o.Target = s.observeTarget()
+	o.Consumers = s.consumers
+	if !s.fresh.Has(rotation.FactConsumers) {
+		o.Consumers = s.memory.seen(s.uid, o.Target.PublishedAt)
+	}
 	for i := range s.versions {
 		v := s.observeVersion(&s.versions[i])
 		if v.Number == o.Target.Published && v.Refused && s.heardEarly(&s.versions[i]) {
@@ -139,6 +146,7 @@ func (s *scope) observeCredential() rotation.Credential {
 	}
 	c.Deleting = s.credential.DeletionTimestamp != nil
 	c.Retain = s.credential.Spec.DeletionPolicy == v1alpha1.DeletionRetain
+	c.Protected = s.credential.Spec.Protection != v1alpha1.ProtectionNone
 	c.Suspended = s.credential.Spec.Suspend
 	c.Finalized = controllerutil.ContainsFinalizer(s.credential, journal.FinalizerCredential)
 	c.Problem = s.specProblem

@@ -84,6 +84,7 @@ func (s *scope) describe(status *v1alpha1.APIClientCredentialStatus, o rotation.
 	status.Version = o.Target.Published
 	status.Versions = s.describeVersions(o, plan)
 	status.Policy = s.policyName
+	status.Consumers = s.describeConsumers(status.Consumers, o, now)
 	status.Rotates, status.Expires, status.Binding = "never", "", nil
 	if o.Target.Published != 0 {
 		status.Expires = "never"
@@ -98,6 +99,7 @@ func (s *scope) describe(status *v1alpha1.APIClientCredentialStatus, o rotation.
 		status.Rotates = plan.RenewsAt.UTC().Format(time.RFC3339)
 	}
 	s.describeConditions(&status.Conditions, o, step, now)
+	s.describeUptake(status, o, now)
 }
 
 func (s *scope) describeVersions(o rotation.Observed, plan rotation.Plan) []v1alpha1.VersionStatus {
@@ -240,7 +242,7 @@ func rotating(o rotation.Observed, step rotation.Step, now time.Time) *rotation.
 		return nil
 	}
 	switch step.Notice.Reason {
-	case v1alpha1.ReasonOverlap, v1alpha1.ReasonRetiring, v1alpha1.ReasonWaitingForWindow:
+	case v1alpha1.ReasonOverlap, v1alpha1.ReasonRetiring, v1alpha1.ReasonWaitingForWindow, v1alpha1.ReasonWaitingForUptake, v1alpha1.ReasonUptakeDeadlinePassed:
 		return step.Notice
 	case v1alpha1.ReasonIssuing, v1alpha1.ReasonVerifying:
 		if newest := o.Versions[len(o.Versions)-1]; now.Sub(newest.IntentAt) >= newsworthy {

@@ -32,7 +32,24 @@ type Preferences struct {
 	// VerifyTimeout is how long refusals of new material are patience; zero leaves it
 	// to the upstream.
 	VerifyTimeout time.Duration
+	// Uptake says whether pods are watched.
+	Uptake Uptake
 }
+
+// Uptake is how a predecessor waits for pods.
+type Uptake struct {
+	// Consumers: it does.
+	Consumers bool
+	// Margin and Deadline count from publication.
+	Margin, Deadline time.Duration
+	// Hold: after the deadline, too.
+	Hold bool
+}
+
+const (
+	defaultMargin   = time.Minute
+	defaultDeadline = 24 * time.Hour
+)
 
 // defaultOverlap is for renewals on request where no policy says otherwise.
 const defaultOverlap = 24 * time.Hour
@@ -95,6 +112,9 @@ func Compile(spec v1alpha1.RotationPolicySpec) (Preferences, error) {
 		}
 		p.VerifyTimeout = timeout.Duration
 	}
+	if u := spec.Uptake; u != nil {
+		p.Uptake = compileUptake(u, fail)
+	}
 	if _, err := selectorOf(spec.Selector); err != nil {
 		fail("selector: %w", err)
 	}
@@ -102,6 +122,25 @@ func Compile(spec v1alpha1.RotationPolicySpec) (Preferences, error) {
 		return Preferences{}, err
 	}
 	return p, nil
+}
+
+func compileUptake(u *v1alpha1.UptakePolicy, fail func(string, ...any)) Uptake {
+	compiled := Uptake{
+		Consumers: u.Mode == v1alpha1.UptakeConsumers, Margin: defaultMargin, Deadline: defaultDeadline, Hold: u.AfterDeadline != v1alpha1.AfterDeadlineRetire,
+	}
+	if u.Margin != nil {
+		compiled.Margin = u.Margin.Duration
+	}
+	if u.Deadline != nil {
+		compiled.Deadline = u.Deadline.Duration
+	}
+	if compiled.Margin < 0 {
+		fail("uptake.margin: must not be less than zero")
+	}
+	if compiled.Deadline <= 0 {
+		fail("uptake.deadline: must be more than zero")
+	}
+	return compiled
 }
 
 // Resolution is which policy applies to a credential.

@@ -45,6 +45,8 @@ const (
 type Options struct {
 	// Binary is the operator; empty builds it from the working tree.
 	Binary string
+	// Controllers are further controllers of kube-controller-manager.
+	Controllers []string
 }
 
 // World is a control plane on which Claviger is installed. Operators are started in it
@@ -55,6 +57,8 @@ type World struct {
 	Plane *controlplane.ControlPlane
 	// Client has an administrator's rights and no cache.
 	Client client.WithWatch
+
+	controllers []string
 
 	folder     string
 	binary     string
@@ -97,7 +101,7 @@ func Start(ctx context.Context, o Options) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &World{folder: folder, binary: o.Binary}
+	w := &World{folder: folder, binary: o.Binary, controllers: o.Controllers}
 	if err := w.start(ctx); err != nil {
 		return nil, errors.Join(err, w.Stop())
 	}
@@ -119,6 +123,7 @@ func (w *World) start(ctx context.Context) error {
 		ManifestPaths:     []string{filepath.Join(root, "config", "operator")},
 		AuditLogFile:      w.auditLog(),
 		ControllerManager: true,
+		ExtraControllers:  w.controllers,
 	})
 	if err != nil {
 		return err

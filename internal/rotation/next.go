@@ -49,6 +49,7 @@ var end = []rule{
 	abandon,
 	refuseStrangeJournals,
 	waitForReturn,
+	holdWhileInUse,
 	retireAll,
 	retainTerminating,
 	finishRetirements,

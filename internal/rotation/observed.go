@@ -24,6 +24,9 @@ type Observed struct {
 	// Retained are versions that an earlier credential of the same name left alive, in
 	// ascending order. They are adopted before anything is issued.
 	Retained []Version
+	// Consumers are the pods that use the target; they count only while Fresh has
+	// FactConsumers.
+	Consumers Consumers
 	// Fresh are the facts that were read live in this pass. The others come from
 	// the cache and may be old: good enough to idle, not good enough to act.
 	Fresh Facts
@@ -41,6 +44,8 @@ type Credential struct {
 	Deleting bool
 	// Retain: deletion leaves the current version and the Secret.
 	Retain bool
+	// Protected: a deletion waits while pods use the target.
+	Protected bool
 	// Suspended: spec.suspend.
 	Suspended bool
 	// Finalized: our finalizer is on it.
@@ -239,6 +244,8 @@ type Policy struct {
 	RenewBefore interval.Interval
 	// Windows bind routine renewal and retirement.
 	Windows interval.Windows
+	// Uptake says whether pods are watched.
+	Uptake Uptake
 	// VerifyTimeout is how long definite refusals are patience.
 	VerifyTimeout time.Duration
 	// Problem says that the named policy does not exist or is not accepted: then
@@ -284,6 +291,9 @@ const (
 	FactContainer
 	// FactJournal is a live list of the credential's version Secrets.
 	FactJournal
+	// FactConsumers is a live list of the namespace's pods, young enough to prove that none
+	// can use an earlier version if it shows none.
+	FactConsumers
 )
 
 // Has reports whether all of want are in f.

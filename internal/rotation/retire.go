@@ -34,6 +34,14 @@ func finishRetirements(s *situation) *Step {
 			s.noteOverlap(v, text(s.retiresAt(v)))
 			continue
 		}
+		if !s.ending() {
+			if look, waits := s.awaitUptake(v); look != nil {
+				return look
+			} else if waits {
+				s.noteUptake(v)
+				continue
+			}
+		}
 		if step := s.revoke(v); step != nil {
 			return step
 		}
@@ -160,7 +168,14 @@ func retirePredecessors(s *situation) *Step {
 				"version %d stays valid until version %d is known to be accepted", v.Number, current.Number)}, time.Time{})
 			continue
 		}
-		if step := s.retire(v); step != nil {
+		look, waits := s.awaitUptake(v)
+		if look != nil {
+			return look
+		}
+		switch step := s.retire(v); {
+		case step != nil && waits:
+			s.noteUptake(v)
+		case step != nil:
 			return step
 		}
 	}

@@ -83,6 +83,8 @@ type Count struct {
 	Current int
 	// Behind are the names, in order, of those that may use something earlier.
 	Behind []string
+	// Names are those of all of them, in order.
+	Names []string
 	// ClearsAt is when the next of them counts as current by itself; zero if none does.
 	ClearsAt time.Time
 }
@@ -98,6 +100,7 @@ func Judge(pods []Pod, published Publication, now time.Time) Count {
 		if pod.Finished || !pod.uses(published.Secret) {
 			continue
 		}
+		c.Names = append(c.Names, pod.Name)
 		moves, ever := pod.movesAt(published)
 		if ever && !now.Before(moves) {
 			c.Current++
@@ -109,6 +112,7 @@ func Judge(pods []Pod, published Publication, now time.Time) Count {
 		}
 	}
 	slices.Sort(c.Behind)
+	slices.Sort(c.Names)
 	return c
 }
 

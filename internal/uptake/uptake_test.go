@@ -34,8 +34,9 @@ func reads(ways ...Way) func(*Pod) {
 }
 
 func TestWhoIsBehind(t *testing.T) {
-	behind, current, nobody := Count{Behind: []string{"billing-1"}}, Count{Current: 1}, Count{}
-	clears := Count{Behind: []string{"billing-1"}, ClearsAt: settled.Add(Refresh)}
+	name := []string{"billing-1"}
+	behind, current, nobody := Count{Behind: name, Names: name}, Count{Current: 1, Names: name}, Count{}
+	clears := Count{Behind: name, Names: name, ClearsAt: settled.Add(Refresh)}
 	long := settled.Add(24 * time.Hour)
 	for _, c := range []struct {
 		when string

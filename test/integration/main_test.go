@@ -64,10 +64,12 @@ func run(m *testing.M) int {
 	if binary, err = operatortest.Build(ctx, folder); err != nil {
 		return failed(err)
 	}
-	if shared, err = operatortest.Start(ctx, operatortest.Options{Binary: binary}); err != nil {
+	if shared, err = operatortest.Start(ctx, operatortest.Options{
+		Binary: binary, Controllers: []string{"deployment-controller", "replicaset-controller"},
+	}); err != nil {
 		return failed(err)
 	}
-	if operator, err = shared.Run(ctx, "--sweep-interval="+sweepInterval.String()); err != nil {
+	if operator, err = shared.Run(ctx, "--sweep-interval="+sweepInterval.String(), "--uptake-pause=1s"); err != nil {
 		return failed(err, shared.Stop())
 	}
 	code := m.Run()

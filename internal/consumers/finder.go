@@ -1,0 +1,105 @@
+package consumers
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/claviger-dev/claviger/internal/uptake"
+)
+
+const (
+	// page is how many pods one call asks for.
+	page = 500
+	// kept is how long a list is kept for others that wait: nobody wants an older one.
+	kept = uptake.LastPause
+)
+
+// Clock is the API server's time.
+type Clock interface{ Now() time.Time }
+
+// Finder lists the pods of namespaces. It is safe for use by many.
+type Finder struct {
+	live  client.Reader
+	clock Clock
+
+	mu         sync.Mutex
+	namespaces map[string]*namespace
+}
+
+// namespace is the last list of one.
+type namespace struct {
+	mu    sync.Mutex
+	began time.Time
+	pods  []uptake.Pod
+	// asked is guarded by Finder.mu.
+	asked time.Time
+}
+
+// NewFinder returns one that reads past every cache.
+func NewFinder(live client.Reader, clock Clock) *Finder {
+	return &Finder{live: live, clock: clock, namespaces: map[string]*namespace{}}
+}
+
+// +kubebuilder:rbac:groups="",resources=pods,verbs=list
+
+// List returns the unfinished pods that use any Secret, as a list showed them that began at
+// or after notBefore, and when it began. Who asks at the same time gets the same list. The
+// slice is shared and must not be written to.
+func (f *Finder) List(ctx context.Context, name string, notBefore time.Time) ([]uptake.Pod, time.Time, error) {
+	n := f.namespace(name)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.began.IsZero() && !n.began.Before(notBefore) {
+		return n.pods, n.began, nil
+	}
+	began := f.clock.Now()
+	pods, err := f.list(ctx, name)
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("list the pods of namespace %s: %w", name, err)
+	}
+	n.pods, n.began = pods, began
+	return pods, began, nil
+}
+
+// namespace finds the entry of a namespace and forgets those that nobody has asked for.
+func (f *Finder) namespace(name string) *namespace {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.clock.Now()
+	for other, n := range f.namespaces {
+		if now.Sub(n.asked) > kept {
+			delete(f.namespaces, other)
+		}
+	}
+	n := f.namespaces[name]
+	if n == nil {
+		n = &namespace{}
+		f.namespaces[name] = n
+	}
+	n.asked = now
+	return n
+}
+
+// list pages through the pods: all pages show one moment, and only one is held at a time.
+func (f *Finder) list(ctx context.Context, namespace string) ([]uptake.Pod, error) {
+	var found []uptake.Pod
+	for next := ""; ; {
+		pods := &corev1.PodList{}
+		if err := f.live.List(ctx, pods, client.InNamespace(namespace), client.Limit(page), client.Continue(next)); err != nil {
+			return nil, err
+		}
+		for i := range pods.Items {
+			if pod := Read(&pods.Items[i]); !pod.Finished && len(pod.References) > 0 {
+				found = append(found, pod)
+			}
+		}
+		if next = pods.Continue; next == "" {
+			return found, nil
+		}
+	}
+}

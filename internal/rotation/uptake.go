@@ -1,0 +1,119 @@
+package rotation
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/claviger-dev/claviger/internal/uptake"
+)
+
+// Uptake says whether workloads are watched before a predecessor is retired.
+type Uptake struct {
+	// Consumers: a predecessor is not retired while a pod may use it. Otherwise the overlap
+	// alone decides.
+	Consumers bool
+	// Margin is how much younger than the publication a pod must be.
+	Margin time.Duration
+	// Deadline counts from publication; AfterDeadline, Hold keeps the predecessor all the same.
+	Deadline time.Duration
+	Hold     bool
+}
+
+// Consumers are the pods that use the target, as they were seen last.
+type Consumers struct {
+	// Known: they were looked at since the present publication.
+	Known bool
+	// Current pods use what is published; those that are Behind may use something earlier.
+	Current int
+	Behind  []string
+	// Names are those of all of them.
+	Names []string
+	// Again is when another look may show something else.
+	Again time.Time
+}
+
+// Publication is what pods should have taken up.
+func Publication(secret string, t Target, p Policy) uptake.Publication {
+	// The API server cuts the times of managedFields down to the second.
+	return uptake.Publication{Secret: secret, At: t.PublishedAt.Add(publishedGrain), Margin: p.Uptake.Margin}
+}
+
+// awaitUptake reports whether a predecessor has to wait for pods, and asks for a look at
+// them. Consumers only lengthen an overlap (hazard H1). What is compromised does not wait,
+// and what the target never held is in no pod.
+func (s *situation) awaitUptake(v *Version) (look *Step, waits bool) {
+	if !s.policy.Uptake.Consumers || !v.OncePublished || s.compromised(v) || s.Target.PublishedAt.IsZero() {
+		return nil, false
+	}
+	published := Publication("", s.Target, s.policy)
+	if settled := published.At.Add(published.Margin); s.now.Before(settled) {
+		s.wake(settled)
+		return nil, true
+	}
+	if !s.Fresh.Has(FactConsumers) {
+		return &Step{Action: Look, Needs: FactConsumers, Version: v.Number}, true
+	}
+	if len(s.Consumers.Behind) == 0 {
+		return nil, false
+	}
+	s.wake(s.Consumers.Again)
+	overdue := !s.now.Before(uptakeDeadline(s.Target, s.policy))
+	return nil, !overdue || s.policy.Uptake.Hold
+}
+
+func uptakeDeadline(t Target, p Policy) time.Time { return t.PublishedAt.Add(p.Uptake.Deadline) }
+
+// noteUptake says that a version would be retired if no pod used it.
+func (s *situation) noteUptake(v *Version) {
+	if deadline := uptakeDeadline(s.Target, s.policy); !s.now.Before(deadline) {
+		s.note(nil, &Problem{Reason: "UptakeDeadlinePassed", Message: fmt.Sprintf(
+			"version %d stays valid though the deadline of its uptake passed at %s: pods may use it", v.Number, text(deadline))}, time.Time{})
+		return
+	}
+	s.note(nil, &Problem{Reason: "WaitingForUptake", Message: fmt.Sprintf(
+		"version %d stays valid while pods may use it: those that were created before version %d was published, and a moment after", v.Number, s.Target.Published)}, time.Time{})
+}
+
+// UptakeStalled tells that pods still use an earlier version when the policy's deadline has
+// passed; nil if none does, or if no earlier version is left.
+func UptakeStalled(o Observed, p Policy, now time.Time) *Problem {
+	c := o.Consumers
+	if !p.Uptake.Consumers || !c.Known || len(c.Behind) == 0 || o.Target.PublishedAt.IsZero() || now.Before(uptakeDeadline(o.Target, p)) {
+		return nil
+	}
+	for i := range o.Versions {
+		if v := &o.Versions[i]; v.live() && v.OncePublished && v.Number < o.Target.Published {
+			kept := "it is revoked all the same, as the policy says"
+			if p.Uptake.Hold {
+				kept = "it stays valid until they are gone"
+			}
+			return &Problem{Reason: "UptakeDeadlinePassed", Message: fmt.Sprintf(
+				"pods that may use version %d since before version %d was published: %s; %s", v.Number, o.Target.Published, uptake.Names(c.Behind), kept)}
+		}
+	}
+	return nil
+}
+
+// holdWhileInUse keeps a deleted credential alive for the pods that use it (hazard H8). What
+// was retired before goes on being revoked. In a namespace that is being deleted the pods
+// end as well, so this only puts things into their order.
+func holdWhileInUse(s *situation) *Step {
+	c := s.Credential
+	current := s.published()
+	if !c.Exists || !c.Protected || c.Retain || current == nil || !current.live() || !s.Target.Ours {
+		return nil
+	}
+	if step := finishRetirements(s); step != nil {
+		return step
+	}
+	if !s.Fresh.Has(FactConsumers) {
+		return &Step{Action: Look, Needs: FactConsumers}
+	}
+	using := len(s.Consumers.Behind) + s.Consumers.Current
+	if using == 0 {
+		return nil
+	}
+	s.wake(s.Consumers.Again)
+	return s.stop(&Problem{Reason: "InUse", Message: fmt.Sprintf(
+		"%d pod(s) use the Secret, so nothing is revoked; end them, or set spec.protection to None: %s", using, uptake.Names(s.Consumers.Names))})
+}
