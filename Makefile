@@ -14,6 +14,8 @@ FUZZTIME ?= 30s
 # More arguments for `go test`, such as -run or -v.
 TESTFLAGS ?=
 PACKAGES ?= ./...
+# Of the mutants of `make mutate`, one in how many is tried.
+EVERY ?= 1
 
 .PHONY: help
 help: ## Show this list
@@ -35,6 +37,14 @@ test: controlplane ## Run all tests with the race detector, on a real API server
 .PHONY: test-crash
 test-crash: controlplane ## Kill the operator at every boundary of an effect (minutes; `make test` has the worst ones)
 	go test -race -tags crashall -timeout 30m -v ./test/crash
+
+.PHONY: mutate
+mutate: ## Break the planner in every small way and see that the tests notice (EVERY=40 tries one in forty; all take an hour)
+	go run ./hack/mutate -every $(EVERY) internal/rotation
+
+.PHONY: stories
+stories: ## Write the golden stories and docs/states.md anew, after the planner was changed on purpose
+	go test ./internal/rotation/rotationtest -run 'Stories|States' -update
 
 .PHONY: verify
 verify: controlplane ## Check generated files, formatting, linters, import directions, modules, manifests and the binary

@@ -6,9 +6,12 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-checks=(generated format vet lint imports modules manifests scripts image)
+checks=(generated states format vet lint imports modules manifests scripts image)
 
 generated() { hack/generate.sh --check; }
+
+# docs/states.md is made from the planner.
+states() { go test -run States ./internal/rotation/rotationtest; }
 
 format() {
 	local found

@@ -162,3 +162,20 @@ func answerDecisions() []decision {
 		},
 	}
 }
+
+func TestAbsenceIsBelievedTheSecondTimeAfterAnUnknownOutcome(t *testing.T) {
+	caps := working().caps
+	for when, c := range map[string]struct {
+		version Version
+		want    bool
+	}{
+		"the answer is known, so what is not there was ended (C4)": {Version{}, true},
+		"nobody knows, and it is absent for the first time (C4)":   {Version{Unsure: true}, false},
+		"nobody knows, and a call may still arrive (C4)":           {Version{Unsure: true, AbsentSince: ago(caps.Settle - 1)}, false},
+		"nobody knows, and it was absent for the time to settle":   {Version{Unsure: true, AbsentSince: ago(caps.Settle)}, true},
+	} {
+		if got := Gone(c.version, caps, noon); got != c.want {
+			t.Errorf("%s: gone is %t", when, got)
+		}
+	}
+}

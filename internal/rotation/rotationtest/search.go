@@ -222,7 +222,7 @@ func quiet(n state) bool {
 		}
 	}
 	strange := slices.ContainsFunc(n.w.Journal, func(r Record) bool { return r.strange })
-	return n.w.Trouble == 0 && !strange && n.w.variant.impossible(n.w) == ""
+	return n.w.Trouble == 0 && !strange && !n.w.workload().runs && n.w.variant.impossible(n.w) == ""
 }
 
 // pass lets time go by where everybody sleeps, or is the end of a life.

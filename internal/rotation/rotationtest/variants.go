@@ -68,8 +68,16 @@ func Variants() []*Variant {
 		{Name: "one version at a time", Capabilities: with(func(c *rotation.Capabilities) { c.MaxLive = 1 }), Policy: onRequest},
 		{Name: "two versions at a time", Capabilities: with(func(c *rotation.Capabilities) { c.MaxLive = 2 }), Policy: onRequest},
 		{Name: "five versions at a time", Capabilities: with(func(c *rotation.Capabilities) { c.MaxLive = 5 }), Policy: onRequest},
+		{Name: "pods are waited for", Capabilities: of(WriteAhead), Policy: withUptake(true), Dimensions: []func() Dimension{newWorkload}},
 		{Name: "without overlap", Capabilities: with(func(c *rotation.Capabilities) { c.Overlap = false }), Policy: onRequest},
 	}
+}
+
+// withUptake is a policy that waits for pods.
+func withUptake(hold bool) rotation.Policy {
+	p := onRequest
+	p.Uptake = rotation.Uptake{Consumers: true, Margin: uptakeMargin, Deadline: uptakeDeadline, Hold: hold}
+	return p
 }
 
 // impossible is the reason with which a life of this kind must end; empty if it can go
