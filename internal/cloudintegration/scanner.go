@@ -251,7 +251,7 @@ func (s *Scanner) readDesign(ctx context.Context, flow, state, path string, conf
 	design, err := whereused.ReadDesign(r.body)
 	if err != nil {
 		guess("its design cannot be read, so only its parameters were looked at")
-		return nil
+		return nil //nolint:nilerr // what cannot be read is a result: the flow is named as unreadable
 	}
 	k := kept{state: state}
 	var unresolved []string
@@ -314,11 +314,12 @@ func list[T any](ctx context.Context, t *Tenant, operation, path string, paged b
 			seen[id] = true
 			all = append(all, entry)
 		}
-		total, err := strconv.Atoi(answer.D.Count)
+		total, uncounted := strconv.Atoi(answer.D.Count)
+		counted, last := uncounted == nil, len(answer.D.Results) == 0
 		switch {
-		case !paged, len(answer.D.Results) == 0 && (err != nil || total == len(all)), err == nil && total == len(all):
+		case !paged, counted && total == len(all), !counted && last:
 			return all, nil
-		case len(answer.D.Results) == 0:
+		case last:
 			return nil, upstream.Errorf(upstream.Retryable, "%s: the list is not whole: it ends before its count", operation)
 		}
 	}

@@ -165,8 +165,12 @@ func TestADisturbedScanGoesOn(t *testing.T) {
 	s := start(t, nil)
 	want := scan(t, scanner(t, s))
 	for _, fault := range []simkit.Fault{
-		{Action: simkit.Cut}, {Action: simkit.HTML}, {Action: simkit.Refuse, Status: 503}, {Action: simkit.Refuse, Status: 401},
-		{Action: simkit.Truncate, Point: simkit.AfterCommit}, {Action: simkit.HTML, Status: 500},
+		{Action: simkit.Cut},
+		{Action: simkit.HTML},
+		{Action: simkit.HTML, Status: 500},
+		{Action: simkit.Refuse, Status: 503},
+		{Action: simkit.Refuse, Status: 401},
+		{Action: simkit.Truncate, Point: simkit.AfterCommit},
 	} {
 		for _, operation := range []string{"token", "runtime.list", "package.list", "design.list", "configuration.list", "user-credential.list", "keystore.list"} {
 			fault.Operation = operation

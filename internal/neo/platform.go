@@ -157,11 +157,11 @@ func (p *platform) logIn(ctx context.Context) (material.Secret, time.Time, error
 	if err != nil {
 		return material.Secret{}, time.Time{}, err
 	}
-	switch {
-	case r.status == http.StatusOK || r.status == http.StatusCreated:
-	case r.status == http.StatusNotFound:
+	switch r.status {
+	case http.StatusOK, http.StatusCreated:
+	case http.StatusNotFound:
 		return material.Secret{}, time.Time{}, upstream.Errorf(upstream.InvalidSpec, "%s; url must be that of the platform API, https://api.<host>", r.words())
-	case r.status == http.StatusBadRequest, r.status == http.StatusUnauthorized, r.status == http.StatusForbidden:
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
 		return material.Secret{}, time.Time{}, upstream.Errorf(upstream.LoginFailed, "%s; check client_id and client_secret in the login Secret: they are those of a client on the tab Platform API", r.words())
 	default:
 		return material.Secret{}, time.Time{}, r.refusal("")

@@ -200,8 +200,10 @@ func Sample() Seed {
 		Applications: []SeedApplication{{
 			Name: "a99tmn", ProviderAccount: "prov",
 			Roles: []Role{
-				{Name: "IntegrationOperationServer.read"}, {Name: "NodeManager.read"},
-				{Name: "NodeManager.deploycontent"}, {Name: "AccountAdmin", Custom: true},
+				{Name: "IntegrationOperationServer.read"},
+				{Name: "NodeManager.read"},
+				{Name: "NodeManager.deploycontent"},
+				{Name: "AccountAdmin", Custom: true},
 			},
 			Endpoints: []Endpoint{{
 				Path:  "/api/v1/MessageProcessingLogs",

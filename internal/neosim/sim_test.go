@@ -227,9 +227,9 @@ func TestWhatDiffersBetweenSourcesCanBePlayedEitherWay(t *testing.T) {
 		"the segment that is not":    {func(b *Behaviour) { b.Segment = SegmentApplications }, "/apps/a99tmn/roles/users?roleName=AccountAdmin", 404, ""},
 		"both segments":              {func(b *Behaviour) { b.Segment = SegmentBoth }, "/applications/a99tmn/roles/users?roleName=AccountAdmin", 200, `{"users":[{"name":"u"}]}`},
 		"no call for groups":         {func(b *Behaviour) { b.GroupsStatus = 404 }, "/groups", 404, ""},
-		"a user without roles":       {func(b *Behaviour) {}, "/users/roles?userId=nobody", 200, `{"roles":[]}`},
+		"a user without roles":       {func(*Behaviour) {}, "/users/roles?userId=nobody", 200, `{"roles":[]}`},
 		"a user that is not known":   {func(b *Behaviour) { b.UnknownUserStatus = 404 }, "/users/roles?userId=nobody", 404, ""},
-		"the flag as it is spelt":    {func(b *Behaviour) {}, "/apps/a99tmn/roles", 200, `{"roles":[{"applicationRole":true,"name":"IntegrationOperationServer.read","shared":true,"type":"PREDEFINED"},{"applicationRole":true,"name":"NodeManager.read","shared":true,"type":"PREDEFINED"},{"applicationRole":true,"name":"NodeManager.deploycontent","shared":true,"type":"PREDEFINED"},{"applicationRole":true,"name":"AccountAdmin","shared":false,"type":"CUSTOM"}]}`},
+		"the flag as it is spelt":    {func(*Behaviour) {}, "/apps/a99tmn/roles", 200, `{"roles":[{"applicationRole":true,"name":"IntegrationOperationServer.read","shared":true,"type":"PREDEFINED"},{"applicationRole":true,"name":"NodeManager.read","shared":true,"type":"PREDEFINED"},{"applicationRole":true,"name":"NodeManager.deploycontent","shared":true,"type":"PREDEFINED"},{"applicationRole":true,"name":"AccountAdmin","shared":false,"type":"CUSTOM"}]}`},
 		"the flag as it is misspelt": {func(b *Behaviour) { b.RoleFlag = FlagMisspelt }, "/apps/a99tmn/roles", 200, `{"roles":[{"applicatonRole":true,"name":"IntegrationOperationServer.read","shared":true,"type":"PREDEFINED"},{"applicatonRole":true,"name":"NodeManager.read","shared":true,"type":"PREDEFINED"},{"applicatonRole":true,"name":"NodeManager.deploycontent","shared":true,"type":"PREDEFINED"},{"applicatonRole":true,"name":"AccountAdmin","shared":false,"type":"CUSTOM"}]}`},
 	} {
 		t.Run(name, func(t *testing.T) {
