@@ -71,7 +71,7 @@ type credentialParameters struct {
 	// Naming is namingSwap, or anything else for a name of its own for each version.
 	Naming string `json:"naming"`
 	Name   string `json:"name"`
-	Probe       *struct {
+	Probe  *struct {
 		Path string `json:"path"`
 	} `json:"probe"`
 }

@@ -45,7 +45,8 @@ func answerDecisions() []decision {
 		},
 		{
 			"an answer to a claim that another process has taken over is disowned (C2)",
-			renewing(func(v *Version) { v.Unwritten, v.ClaimMine = true, false }), Step{Action: Disown, Version: 2},
+			renewing(func(v *Version) { v.Unwritten, v.ClaimMine = true, false }),
+			Step{Action: Disown, Version: 2},
 		},
 		{
 			"what cannot be disowned at the moment is tried again later", both(renewing(func(v *Version) {

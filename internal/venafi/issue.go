@@ -110,8 +110,10 @@ func (a *certificates) pickUp(ctx context.Context, r upstream.Request, wanted ce
 	decoded := answer.decode(&data)
 	switch {
 	case answer.status == http.StatusAccepted && decoded && found.ProcessingDetails.TicketDN != "":
-		return partial, &upstream.Error{Class: upstream.AwaitingUpstreamApproval, After: approvalPoll,
-			Message: "an approval in Venafi is awaited: ticket " + upstream.Excerpt(found.ProcessingDetails.TicketDN)}
+		return partial, &upstream.Error{
+			Class: upstream.AwaitingUpstreamApproval, After: approvalPoll,
+			Message: "an approval in Venafi is awaited: ticket " + upstream.Excerpt(found.ProcessingDetails.TicketDN),
+		}
 	case answer.status == http.StatusAccepted && decoded:
 		return partial, &upstream.Error{Class: upstream.Pending, After: poll, Message: "the certificate is in process: " + upstream.Excerpt(data.Status)}
 	case answer.status == http.StatusInternalServerError && decoded && data.Stage != nil:

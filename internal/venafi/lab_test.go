@@ -2,6 +2,7 @@ package venafi_test
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -10,8 +11,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"crypto/x509"
 
 	"github.com/claviger-dev/claviger/internal/material"
 	"github.com/claviger-dev/claviger/internal/simkit"
