@@ -50,7 +50,7 @@ func (r *Reconciler) createIntent(ctx context.Context, s *scope, step rotation.S
 	}
 	if err != nil {
 		r.setBack(s, fail(r.memory.credential(s.uid), "no version can be made", err, r.Clock.Now()))
-		return nil //nolint:nilerr // remembered: the next decision waits and shows it
+		return nil
 	}
 	version, err := r.Store.Create(ctx, intent)
 	if apierrors.IsAlreadyExists(err) {

@@ -14,8 +14,6 @@ type pair struct {
 	// held tells versions apart: a client id, a serial number.
 	held   string
 	secret material.Secret
-	// more is what else a house's workloads need, in a form of its own.
-	more material.Secret
 	// version is what the Secret says about itself, for people.
 	version string
 }

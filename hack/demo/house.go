@@ -17,7 +17,7 @@ import (
 // there: one file each, and a line in houses. All houses play side by side, before the
 // same judge and with the same operator, which is killed at calls to the first house and
 // so in the middle of whatever it does at the others.
-type house interface {
+type house interface { //nolint:interfacebloat // one question for each thing that a play needs of an upstream
 	// title is what the story calls the upstream.
 	title() string
 	// open starts its simulator, whose life is longer than the operator's, and returns

@@ -74,7 +74,7 @@ func TestOneListServesEverybodyWhoWaits(t *testing.T) {
 	look(made.Time, 3, made.Time)
 	clock.now = made.Add(time.Minute)
 	look(made.Time, 0, made.Time)
-	look(made.Time.Add(-time.Hour), 0, made.Time)
+	look(made.Add(-time.Hour), 0, made.Time)
 	look(made.Add(time.Second), 3, clock.now)
 	look(made.Time, 0, clock.now)
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/claviger-dev/claviger/internal/uptake"
 )
 
-// AnnotationReload, on a pod (by its template) with the value Live, declares that it reads
+// AnnotationReload on a pod (by its template), with the value Live, declares that it reads
 // mounted files anew when they change.
 const AnnotationReload = "credentials.claviger.dev/reload"
 

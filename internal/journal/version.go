@@ -169,7 +169,7 @@ func ParseSecret(secret *corev1.Secret) (Version, error) {
 	return v, nil
 }
 
-// Complete: nothing that a workload needs is still to come from the upstream.
+// Complete reports whether nothing that a workload needs is still to come from the upstream.
 func (v *Version) Complete() bool {
 	return v.Class == upstream.WriteAhead || !v.AnsweredAt.IsZero()
 }

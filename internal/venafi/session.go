@@ -175,14 +175,6 @@ type identified struct {
 	IssuedOn    int64  `json:"access_issued_on_unix_time"`
 }
 
-// ends is when the access token ends by the platform's clock; zero if it does not say.
-func (i identified) ends() time.Time {
-	if i.ValidFor <= 0 || i.IssuedOn <= 0 {
-		return time.Time{}
-	}
-	return time.Unix(i.IssuedOn, 0).Add(time.Duration(min(i.ValidFor, int64(longestLife/time.Second))) * time.Second)
-}
-
 func verifyCall(token material.Secret) call {
 	return call{operation: "token.verify", method: http.MethodGet, path: "/vedauth/authorize/verify", secrets: hidden(token)}
 }

@@ -99,8 +99,16 @@ func (k webKey) signed(algorithm string, digest, signature []byte) bool {
 		public := &rsa.PublicKey{N: number(k.Modulus), E: int(power.Int64())}
 		return rsa.VerifyPKCS1v15(public, crypto.SHA256, digest, signature) == nil
 	case k.KeyType == "EC" && k.Curve == "P-256" && algorithm == "ES256" && len(signature) == 64:
-		public := &ecdsa.PublicKey{Curve: elliptic.P256(), X: number(k.X), Y: number(k.Y)}
-		return ecdsa.Verify(public, digest, new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:]))
+		var point [65]byte // SEC 1, uncompressed
+		point[0] = 4
+		x, y := number(k.X), number(k.Y)
+		if x.BitLen() > 256 || y.BitLen() > 256 {
+			return false
+		}
+		x.FillBytes(point[1:33])
+		y.FillBytes(point[33:])
+		public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point[:])
+		return err == nil && ecdsa.Verify(public, digest, new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:]))
 	}
 	return false
 }

@@ -270,7 +270,7 @@ func TestJWTsLogInWhoTheyAreMappedTo(t *testing.T) {
 		"of a stranger":      {sign(strings.Replace(fmt.Sprintf(whole, dawn.Add(time.Hour).Unix()), "system:", "other:", 1)), "400"},
 		"with another claim": {strings.Replace(good, ".", ".e30", 1), "400"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(*testing.T) {
 			l.want(tc.status, "POST", "/vedauth/authorize/jwt", "", map[string]string{"client_id": "vcert-sdk", "scope": "certificate", "jwt": tc.token})
 		})
 	}

@@ -143,7 +143,7 @@ func (w *World) clone() *World {
 // Has reports whether all of some troubles are there.
 func (w *World) Has(t Trouble) bool { return w.Trouble&t == t }
 
-// Ending: the credential is deleted, or gone.
+// Ending reports whether the credential is deleted, or gone.
 func (w *World) Ending() bool { return w.Deleting || !w.Exists }
 
 // Fault reports that a rule was broken by what happens at this moment.
