@@ -223,11 +223,11 @@ func (a *certificates) Verify(ctx context.Context, h upstream.Handle) (upstream.
 	}
 	chain, err := parseChain(h.Material.Certificate + "\n" + h.Material.Chain)
 	if err != nil {
-		return upstream.Verdict{Detail: "the certificate is not usable: " + err.Error()}, nil //nolint:nilerr // a verdict: no later try makes it usable
+		return upstream.Verdict{Detail: "the certificate is not usable: " + err.Error()}, nil //nolint:nilerr // unusable material is a verdict
 	}
 	key, err := signer(h.Material.PrivateKey)
 	if err != nil {
-		return upstream.Verdict{Detail: "the private key is not usable"}, nil //nolint:nilerr // a verdict, as above
+		return upstream.Verdict{Detail: "the private key is not usable"}, nil //nolint:nilerr // likewise
 	}
 	if flaw := a.flaw(chain, key, *parameters.Certificate, a.platform.now()); flaw != "" {
 		return upstream.Verdict{Detail: "the certificate is not usable: " + flaw}, nil

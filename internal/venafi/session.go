@@ -171,8 +171,6 @@ type identified struct {
 	Identity    string `json:"identity"`
 	Application string `json:"application"`
 	Scope       string `json:"scope"`
-	ValidFor    int64  `json:"valid_for"`
-	IssuedOn    int64  `json:"access_issued_on_unix_time"`
 }
 
 func verifyCall(token material.Secret) call {

@@ -98,16 +98,9 @@ func (k webKey) signed(algorithm string, digest, signature []byte) bool {
 		}
 		public := &rsa.PublicKey{N: number(k.Modulus), E: int(power.Int64())}
 		return rsa.VerifyPKCS1v15(public, crypto.SHA256, digest, signature) == nil
-	case k.KeyType == "EC" && k.Curve == "P-256" && algorithm == "ES256" && len(signature) == 64:
-		var point [65]byte // SEC 1, uncompressed
-		point[0] = 4
-		x, y := number(k.X), number(k.Y)
-		if x.BitLen() > 256 || y.BitLen() > 256 {
-			return false
-		}
-		x.FillBytes(point[1:33])
-		y.FillBytes(point[33:])
-		public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point[:])
+	case k.KeyType == "EC" && k.Curve == "P-256" && algorithm == "ES256" && len(signature) == 64 && number(k.X).BitLen() <= 256 && number(k.Y).BitLen() <= 256:
+		point := append([]byte{4}, number(k.X).FillBytes(make([]byte, 32))...)
+		public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(point, number(k.Y).FillBytes(make([]byte, 32))...))
 		return err == nil && ecdsa.Verify(public, digest, new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:]))
 	}
 	return false

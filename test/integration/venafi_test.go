@@ -133,8 +133,8 @@ func (x *venafiTenant) awaitCountOfGone(what string, count func() venafisim.Coun
 func TestVenafiCertificates(t *testing.T) {
 	t.Parallel()
 	x := newVenafiTenant(t, "Certificates", func(b *venafisim.Behaviour) { b.StagePolls = 1 })
-	// The first request is carried out, and its answer is lost.
-	if _, err := x.platform.Faults().Add(simkit.Fault{Operation: "certificate.request", Action: simkit.Cut, Point: simkit.AfterCommit}); err != nil {
+	// A pick-up that fails is no reason to ask for another certificate.
+	if _, err := x.platform.Faults().Add(simkit.Fault{Operation: "certificate.retrieve", Action: simkit.HTML, Status: 502}); err != nil {
 		t.Fatal(err)
 	}
 	c := x.ask(v1alpha1.VenafiCredential{Certificate: &v1alpha1.VenafiCertificate{
