@@ -411,6 +411,37 @@ func TestLettingGoNeedsAVerbOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestAdoptingNeedsTheRightToGetTheSecret(t *testing.T) {
+	namespace := newNamespace(t, "adopt")
+	base := object(t, credential)
+	create(t, credentials, namespace, base)
+	const everyDay = "get,list,watch,create,update,patch,delete apiclientcredentials"
+	editor := tenant(t, namespace, "adopting-editor", everyDay)
+	reader := tenant(t, namespace, "adopting-reader", everyDay, "get secrets by-hand")
+	adopt := func(name string) func(context.Context, dynamic.ResourceInterface) error {
+		return patching("billing", `{"spec":{"adopt":{"secretRef":{"name":"`+name+`"}}}}`)
+	}
+	for _, test := range []struct {
+		name    string
+		client  *dynamic.DynamicClient
+		try     func(context.Context, dynamic.ResourceInterface) error
+		refusal string
+	}{
+		{"an editor cannot name a Secret that he may not get", editor, adopt("by-hand"), "you may not get Secret by-hand"},
+		{
+			"nor create a credential that does", editor,
+			creating(changed(t, base, `{metadata: {name: new}, spec: {secret: {name: new-api}, adopt: {secretRef: {name: by-hand}}}}`)), "you may not get Secret by-hand",
+		},
+		{"who may get the Secret may name it", reader, adopt("by-hand"), ""},
+		{"but not another one", reader, adopt("another"), "you may not get Secret another"},
+		{"an editor can leave the reference and change something else", editor, patching("billing", `{"spec":{"suspend":true}}`), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			requireAllowed(t, test.try(t.Context(), test.client.Resource(credentials).Namespace(namespace)), test.refusal)
+		})
+	}
+}
+
 func TestCondemningNeedsAVerbOfItsOwn(t *testing.T) {
 	namespace := newNamespace(t, "condemn")
 	create(t, credentials, namespace, object(t, credential))
