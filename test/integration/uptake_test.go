@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -34,6 +35,7 @@ const (
 type node struct {
 	x       *tenant
 	gateway *http.Client
+	cancel  context.CancelFunc
 	done    sync.WaitGroup
 
 	mu        sync.Mutex
@@ -58,8 +60,9 @@ func (x *tenant) node() *node {
 	pool.AppendCertsFromPEM(x.sim.CA())
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}
 	ctx, cancel := context.WithCancel(x.ctx)
-	n := &node{x: x, gateway: &http.Client{Transport: transport, Timeout: 10 * time.Second}, processes: map[types.UID]*process{}}
-	x.t.Cleanup(func() { cancel(); n.done.Wait(); transport.CloseIdleConnections() })
+	n := &node{x: x, gateway: &http.Client{Transport: transport, Timeout: 10 * time.Second}, cancel: cancel, processes: map[types.UID]*process{}}
+	// Without a kubelet no pod ends, and so no namespace: it goes on after the test.
+	closeLater(n)
 	n.done.Go(func() {
 		again := time.NewTicker(100 * time.Millisecond)
 		defer again.Stop()
@@ -73,6 +76,14 @@ func (x *tenant) node() *node {
 		}
 	})
 	return n
+}
+
+// Close ends the node and all that runs on it.
+func (n *node) Close() error {
+	n.cancel()
+	n.done.Wait()
+	n.gateway.CloseIdleConnections()
+	return nil
 }
 
 // turn looks at every pod once. What fails is tried again in the next turn.
@@ -220,9 +231,13 @@ func TestADeploymentSurvivesTenRotations(t *testing.T) {
 		x.awaitIdle(1)
 	}
 	n.wantNoFailure()
-	if c := x.get("billing").Status.Consumers; c == nil || c.Version != 11 || c.Current != 2 || c.Earlier != 0 {
-		t.Errorf("status.consumers is %+v", c)
-	}
+	x.eventually(soon, func() string {
+		want := &v1alpha1.ConsumersStatus{Version: 11, Current: 2}
+		if diff := cmp.Diff(want, x.get("billing").Status.Consumers); diff != "" {
+			return "status.consumers (-want +got):\n" + diff
+		}
+		return ""
+	})
 	if got := len(x.sim.Ledger().Issued()); got != 11 {
 		t.Errorf("%d credentials were issued for eleven versions", got)
 	}
