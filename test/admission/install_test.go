@@ -38,7 +38,10 @@ func TestTheSamplesApplyAsTheyAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"apiclientcredential.credentials.claviger.dev/billing", "credentialissuer.credentials.claviger.dev/apic",
+		"apiclientcredential.credentials.claviger.dev/billing", "apiclientcredential.credentials.claviger.dev/cert-manager-tpp",
+		"apiclientcredential.credentials.claviger.dev/monitoring", "apiclientcredential.credentials.claviger.dev/orders-client",
+		"credentialissuer.credentials.claviger.dev/apic", "credentialissuer.credentials.claviger.dev/neo",
+		"credentialissuer.credentials.claviger.dev/tpp-certificates", "credentialissuer.credentials.claviger.dev/tpp-tokens",
 		"rotationpolicy.credentials.claviger.dev/quarterly", "secret/apic-login",
 	}
 	if got := strings.Fields(out); strings.Join(got, " ") != strings.Join(want, " ") {

@@ -76,7 +76,8 @@ func (x *neoTenant) ask() *v1alpha1.APIClientCredential {
 // awaitCounts waits until the landscape holds so many clients and roles of users.
 func (x *neoTenant) awaitCounts(clients, roles neosim.Count) {
 	x.t.Helper()
-	x.eventually(soon, func() string {
+	// A version whose answer was lost is revoked when no call for it can arrive any more.
+	x.eventually(4*time.Minute, func() string {
 		stats := x.neo.Stats()
 		if stats.Clients == clients && stats.Assignments == roles {
 			return ""
