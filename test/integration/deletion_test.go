@@ -265,7 +265,7 @@ func TestANamespaceWaitsForTheUpstream(t *testing.T) {
 	}
 	x.sim.Faults().Remove("")
 	// A lost answer is settled first, and absence is believed the second time only.
-			x.awaitGone(4*time.Minute, c)
+	x.awaitGone(4*time.Minute, c)
 	x.awaitGone(namespaceEnds, ns)
 	if live := x.sim.Ledger().Live(); len(live) > 0 {
 		t.Errorf("%d credentials live on", len(live))

@@ -1,8 +1,8 @@
 package integration
 
 import (
-	"slices"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
