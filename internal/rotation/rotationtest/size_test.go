@@ -2,4 +2,4 @@
 
 package rotationtest
 
-const usual = 12_000
+const usual = complete
