@@ -44,8 +44,8 @@ type APIClientCredential struct {
 
 // APIClientCredentialSpec says what is wanted.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.ibmAPIConnect), has(self.sapNeo), has(self.venafi)].filter(x, x).size() == 1",message="exactly one upstream must be set: ibmAPIConnect, sapNeo or venafi"
-// +kubebuilder:validation:XValidation:rule="has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.venafi) == has(oldSelf.venafi)",message="the upstream of a credential is immutable: make a new credential, move the workloads, delete this one"
+// +kubebuilder:validation:XValidation:rule="[has(self.cloudFoundry), has(self.ibmAPIConnect), has(self.sapNeo), has(self.venafi)].filter(x, x).size() == 1",message="exactly one upstream must be set: cloudFoundry, ibmAPIConnect, sapNeo or venafi"
+// +kubebuilder:validation:XValidation:rule="has(self.cloudFoundry) == has(oldSelf.cloudFoundry) && has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.venafi) == has(oldSelf.venafi)",message="the upstream of a credential is immutable: make a new credential, move the workloads, delete this one"
 type APIClientCredentialSpec struct {
 	// IssuerRef names the account that the credential is created with. Immutable:
 	// a credential lives in one upstream.
@@ -61,6 +61,12 @@ type APIClientCredentialSpec struct {
 	//
 	// +optional
 	PolicyRef *PolicyReference `json:"policyRef,omitempty"`
+
+	// CloudFoundry asks for a service key of a Cloud Foundry space. The issuer must be of
+	// the same upstream.
+	//
+	// +optional
+	CloudFoundry *CloudFoundryCredential `json:"cloudFoundry,omitempty"`
 
 	// IBMAPIConnect asks for a client id and secret of an app in IBM API Connect.
 	// The issuer must be of the same upstream.
@@ -467,6 +473,9 @@ type APIClientCredentialList struct {
 // Upstream returns the name of the one-of member that is set and its value; an
 // empty name if none is, which admission refuses.
 func (s *APIClientCredentialSpec) Upstream() (member string, parameters any) {
+	if s.CloudFoundry != nil {
+		return "cloudFoundry", s.CloudFoundry
+	}
 	if s.IBMAPIConnect != nil {
 		return "ibmAPIConnect", s.IBMAPIConnect
 	}

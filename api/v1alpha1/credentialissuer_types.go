@@ -36,8 +36,8 @@ type CredentialIssuer struct {
 
 // CredentialIssuerSpec says which account.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.ibmAPIConnect), has(self.sapNeo), has(self.venafi)].filter(x, x).size() == 1",message="exactly one upstream must be set: ibmAPIConnect, sapNeo or venafi"
-// +kubebuilder:validation:XValidation:rule="has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.venafi) == has(oldSelf.venafi)",message="the upstream of an issuer is immutable: make a new issuer"
+// +kubebuilder:validation:XValidation:rule="[has(self.cloudFoundry), has(self.ibmAPIConnect), has(self.sapNeo), has(self.venafi)].filter(x, x).size() == 1",message="exactly one upstream must be set: cloudFoundry, ibmAPIConnect, sapNeo or venafi"
+// +kubebuilder:validation:XValidation:rule="has(self.cloudFoundry) == has(oldSelf.cloudFoundry) && has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.venafi) == has(oldSelf.venafi)",message="the upstream of an issuer is immutable: make a new issuer"
 type CredentialIssuerSpec struct {
 	// RateLimit is the budget of calls of all credentials of this issuer together. An
 	// issuer of SAP Neo never makes more than 1.5 calls a second and 8 at once, whatever
@@ -46,6 +46,11 @@ type CredentialIssuerSpec struct {
 	// +optional
 	// +kubebuilder:default={}
 	RateLimit RateLimit `json:"rateLimit,omitempty"`
+
+	// CloudFoundry is a user of a Cloud Foundry space, as SAP BTP has them.
+	//
+	// +optional
+	CloudFoundry *CloudFoundryIssuer `json:"cloudFoundry,omitempty"`
 
 	// IBMAPIConnect is an account on the platform API of an IBM API Connect v10.
 	//
@@ -274,6 +279,9 @@ type CredentialIssuerList struct {
 // Upstream returns the name of the one-of member that is set and its value; an
 // empty name if none is, which admission refuses.
 func (s *CredentialIssuerSpec) Upstream() (member string, parameters any) {
+	if s.CloudFoundry != nil {
+		return "cloudFoundry", s.CloudFoundry
+	}
 	if s.IBMAPIConnect != nil {
 		return "ibmAPIConnect", s.IBMAPIConnect
 	}
@@ -288,6 +296,9 @@ func (s *CredentialIssuerSpec) Upstream() (member string, parameters any) {
 
 // LoginSecret names the Secret that holds the login; empty if there is none.
 func (s *CredentialIssuerSpec) LoginSecret() string {
+	if s.CloudFoundry != nil {
+		return s.CloudFoundry.Login.SecretRef.Name
+	}
 	if s.IBMAPIConnect != nil {
 		return s.IBMAPIConnect.Login.SecretRef.Name
 	}
@@ -302,6 +313,9 @@ func (s *CredentialIssuerSpec) LoginSecret() string {
 
 // CABundle is the PEM of the authorities to trust; empty means the system's.
 func (s *CredentialIssuerSpec) CABundle() string {
+	if s.CloudFoundry != nil {
+		return s.CloudFoundry.CABundle
+	}
 	if s.IBMAPIConnect != nil {
 		return s.IBMAPIConnect.CABundle
 	}

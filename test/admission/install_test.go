@@ -39,8 +39,9 @@ func TestTheSamplesApplyAsTheyAre(t *testing.T) {
 	}
 	want := []string{
 		"apiclientcredential.credentials.claviger.dev/billing", "apiclientcredential.credentials.claviger.dev/cert-manager-tpp",
+		"apiclientcredential.credentials.claviger.dev/message-logs", "apiclientcredential.credentials.claviger.dev/message-logs-mtls",
 		"apiclientcredential.credentials.claviger.dev/monitoring", "apiclientcredential.credentials.claviger.dev/orders-client",
-		"credentialissuer.credentials.claviger.dev/apic", "credentialissuer.credentials.claviger.dev/neo",
+		"credentialissuer.credentials.claviger.dev/apic", "credentialissuer.credentials.claviger.dev/cf", "credentialissuer.credentials.claviger.dev/neo",
 		"credentialissuer.credentials.claviger.dev/tpp-certificates", "credentialissuer.credentials.claviger.dev/tpp-tokens",
 		"rotationpolicy.credentials.claviger.dev/quarterly", "secret/apic-login",
 	}

@@ -90,6 +90,7 @@ var (
 	// Each adapter has a line of its own.
 	adapters = []string{
 		"internal/apiconnect",
+		"internal/cloudfoundry",
 		"internal/cloudintegration",
 		"internal/neo",
 		"internal/venafi",

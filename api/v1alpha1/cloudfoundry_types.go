@@ -1,0 +1,156 @@
+package v1alpha1
+
+// CloudFoundryIssuer is a user of a Cloud Foundry space, as SAP BTP has them.
+type CloudFoundryIssuer struct {
+	// URL of the Cloud Foundry API without a path, as the cockpit shows it on the overview
+	// of the subaccount; https. All other addresses are found from there. Immutable:
+	// versions are bound to it. Example: "https://api.cf.eu10.hana.ondemand.com".
+	//
+	// +required
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHost() != '' && url(self).getEscapedPath() in ['', '/'] && url(self).getQuery().size() == 0 && !self.contains('@') && !self.contains('#')",message="url must be https://host or https://host:port without path, query or user"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="url is immutable: make a new issuer"
+	URL string `json:"url"`
+
+	// Organization is the name of the Cloud Foundry organization. Immutable. Example:
+	// "acme-dev".
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="organization is immutable: make a new issuer"
+	Organization string `json:"organization"`
+
+	// Space is the name of the space whose service instances credentials may have keys of,
+	// all of them. Immutable. Example: "integration".
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="space is immutable: make a new issuer"
+	Space string `json:"space"`
+
+	// Login is how the operator logs in. It needs the role Space Developer in the space.
+	//
+	// +required
+	Login CloudFoundryLogin `json:"login"`
+
+	// CABundle is PEM of the certificate authorities that all addresses of this issuer, and
+	// those that keys name, are verified with. Without it the system's are used.
+	// Certificates are always verified.
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	// +kubebuilder:validation:XValidation:rule="self.contains('-----BEGIN CERTIFICATE-----')",message="caBundle must be PEM with at least one CERTIFICATE block"
+	CABundle string `json:"caBundle,omitempty"`
+}
+
+// CloudFoundryLogin is how the operator logs in.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.origin) || self.type != 'ClientCredentials'",message="origin is for users: a client has no identity provider"
+type CloudFoundryLogin struct {
+	// Type decides which keys the login Secret needs. Password (default): username and
+	// password of a technical user. ClientCredentials: client_id and client_secret of a
+	// client of the platform's UAA, which customers of SAP BTP do not get. JWTBearer:
+	// assertion, a token of an identity provider that the UAA trusts; something else
+	// keeps it fresh.
+	//
+	// +optional
+	// +kubebuilder:default=Password
+	// +kubebuilder:validation:Enum=Password;ClientCredentials;JWTBearer
+	Type string `json:"type,omitempty"`
+
+	// Origin is the origin key of the user's identity provider, if it is not the default
+	// one. Example: "acme-platform".
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	Origin string `json:"origin,omitempty"`
+
+	// SecretRef names the Secret of this namespace that holds the login. Who writes the
+	// issuer must be allowed to get that Secret.
+	//
+	// +required
+	SecretRef SecretReference `json:"secretRef"`
+}
+
+// CloudFoundryCredential asks for a service key. Roles, grant types and the like belong
+// to the service instance, so a new key may do what the old one could.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.instance) != has(self.instanceGUID)",message="name the service instance by instance or by instanceGUID"
+// +kubebuilder:validation:XValidation:rule="has(self.instance) == has(oldSelf.instance)",message="instance and instanceGUID are immutable"
+// +kubebuilder:validation:XValidation:rule="(!has(self.validityDays) && !has(self.keyLength)) || self.keyType in ['Certificate', 'XSUAACertificate']",message="validityDays and keyLength are for certificates"
+// +kubebuilder:validation:XValidation:rule="!has(self.validityDays) || self.keyType != 'XSUAACertificate' || self.validityDays <= 30",message="a certificate of XSUAA is valid for at most 30 days"
+// +kubebuilder:validation:XValidation:rule="!has(self.keyLength) || self.keyType != 'Certificate' || self.keyLength <= 4096",message="keyLength 8192 is for certificates of XSUAA"
+type CloudFoundryCredential struct {
+	// Instance is the name of the service instance in the issuer's space. Immutable.
+	// Example: "cpi-api".
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="instance is immutable"
+	Instance string `json:"instance,omitempty"`
+
+	// InstanceGUID is its guid instead, which survives renaming. Immutable. Example:
+	// "7e1d6b9c-0b8a-4c64-9a55-2d1c1a3a4a10".
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9._~-]*$`
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="instanceGUID is immutable"
+	InstanceGUID string `json:"instanceGUID,omitempty"`
+
+	// KeyType is what the broker is asked for. ClientSecret (default): a key without
+	// parameters, whose kind is the service's default; for Process Integration Runtime
+	// that is a client id with a secret. Certificate: for Process Integration Runtime, a
+	// certificate with its key, both made by SAP. XSUAABindingSecret and XSUAACertificate:
+	// the same two for Authorization and Trust Management. Immutable: what reads a secret
+	// cannot use a certificate.
+	//
+	// +optional
+	// +kubebuilder:default=ClientSecret
+	// +kubebuilder:validation:Enum=ClientSecret;Certificate;XSUAABindingSecret;XSUAACertificate
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="keyType is immutable: make a new credential"
+	KeyType string `json:"keyType,omitempty"`
+
+	// ValidityDays is how long a certificate is valid, in days: 1 to 365, of XSUAA 1 to 30.
+	// Without it the service's own default applies. It is renewed in time before that,
+	// whatever the policy says. A change is for the next version. Example: 90.
+	//
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=365
+	ValidityDays int32 `json:"validityDays,omitempty"`
+
+	// KeyLength of a certificate's RSA key in bits: 2048, 4096 or, of XSUAA alone, 8192.
+	// Without it the service's own default applies. A change is for the next version.
+	// Example: 4096.
+	//
+	// +optional
+	// +kubebuilder:validation:Enum=2048;4096;8192
+	KeyLength int32 `json:"keyLength,omitempty"`
+
+	// Probe is a call of the API that the key's url names, which must succeed with a token
+	// of the new key before it is published. It is the only proof that the instance has the
+	// role that the call needs. Without it a token alone is asked for.
+	//
+	// +optional
+	Probe *CloudFoundryProbe `json:"probe,omitempty"`
+}
+
+// CloudFoundryProbe is one GET with a token of the new key.
+type CloudFoundryProbe struct {
+	// Path below the url that the key itself names, with a query if need be. Any 2xx
+	// answer proves the key; 401 and 403 refuse it; anything else proves nothing and is
+	// tried again. Example: "/api/v1/MessageProcessingLogs?$top=1".
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^/[^#\s\\]*$`
+	Path string `json:"path"`
+}
