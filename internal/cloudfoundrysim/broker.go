@@ -61,7 +61,9 @@ type credential struct {
 	secret, thumbprint [32]byte
 	certified          bool
 	serial             string
-	until              time.Time // of the certificate
+	// fingerprint tells keys of one client id apart, for the ledger.
+	fingerprint string
+	until       time.Time // of the certificate
 }
 
 // keyParameters are all that the two offerings know.
@@ -102,8 +104,8 @@ func (s *Sim) make(k *key) (*credential, error) {
 	case days == 0:
 		secret := newSecret()
 		c.secret, document["clientsecret"] = sha256.Sum256([]byte(secret)), secret
-	case days > most || days < 1 || bits != 2048 && bits != 4096:
-		return nil, fmt.Errorf("validity must be 1 to %d days and key-length 2048 or 4096", most)
+	case days > most || days < 1 || bits != 2048 && bits != 4096 && (bits != 8192 || k.instance.given.Offering != offeringXSUAA):
+		return nil, fmt.Errorf("validity must be 1 to %d days and key-length 2048 or 4096, of XSUAA also 8192", most)
 	default:
 		if err := s.certify(c, document, k, days, bits); err != nil {
 			return nil, err
@@ -113,6 +115,11 @@ func (s *Sim) make(k *key) (*credential, error) {
 	if k.instance.given.Offering == offeringRuntime {
 		whole = map[string]any{"oauth": document}
 	}
+	proof := c.secret
+	if c.certified {
+		proof = c.thumbprint
+	}
+	c.fingerprint = hex.EncodeToString(proof[:8])
 	c.document, err = json.Marshal(whole)
 	return c, err
 }

@@ -202,6 +202,7 @@ func (k *key) attrs() map[string]string {
 	if k.made != nil {
 		attrs["clientId"] = k.made.clientID
 		attrs["serial"] = k.made.serial
+		attrs["fingerprint"] = k.made.fingerprint
 	}
 	return attrs
 }
