@@ -39,13 +39,13 @@ type Mutant struct {
 }
 
 func main() {
-	if err := run(context.Background(), os.Args[1:], os.Stdout); err != nil {
+	if err := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string, out io.Writer) error {
+func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	flags := flag.NewFlagSet("mutate", flag.ContinueOnError)
 	every := flags.Int("every", 1, "try only every n-th mutant")
 	list := flags.Bool("list", false, "only list the mutants")
@@ -87,7 +87,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return fmt.Errorf("the tests of %s fail without any change", p)
 		}
 	}
-	alive, byModel := try(ctx, chosen, *workers)
+	alive, byModel := try(ctx, chosen, *workers, progress)
 	fmt.Fprintf(out, "%d of %d mutants are noticed by the search and the stories alone\n", byModel, len(chosen))
 	return judge(out, alive, chosen, explained, *every == 1)
 }
@@ -271,10 +271,12 @@ var model = []test{{"-run", "EveryLife|Stories", "./internal/rotation/rotationte
 func tables(folder string) []test { return []test{{"./" + folder}} }
 
 // try runs the tests on each mutant and returns the names of those that nobody noticed,
-// and how many the model noticed.
-func try(ctx context.Context, all []Mutant, workers int) (alive map[string]bool, byModel int) {
+// and how many the model noticed. It tells each verdict at once: a long run that is broken
+// off has not run for nothing.
+func try(ctx context.Context, all []Mutant, workers int, progress io.Writer) (alive map[string]bool, byModel int) {
 	alive = map[string]bool{}
 	var mu sync.Mutex
+	tried := 0
 	var group sync.WaitGroup
 	queue := make(chan Mutant)
 	for range workers {
@@ -283,12 +285,17 @@ func try(ctx context.Context, all []Mutant, workers int) (alive map[string]bool,
 				unseen := passes(ctx, m, model...)
 				survives := unseen && passes(ctx, m, tables(filepath.Dir(m.file))...)
 				mu.Lock()
+				verdict := "noticed by the tables"
 				if !unseen {
 					byModel++
+					verdict = "noticed by the search"
 				}
 				if survives {
 					alive[m.Name] = true
+					verdict = "NOT NOTICED"
 				}
+				tried++
+				_, _ = fmt.Fprintf(progress, "%d/%d %s: %s\n", tried, len(all), verdict, m.Name) // for people who watch
 				mu.Unlock()
 			}
 		})
