@@ -121,7 +121,7 @@ func (t *turn) make(a *app, w *wish) (*credential, string) {
 	case w.hash != nil:
 		c.secret = *w.hash
 	case secret == "":
-		secret = newMaterial()
+		secret = simkit.NewSecret(materialDigits)
 		fallthrough
 	default:
 		c.secret = hashOf(secret)
@@ -203,13 +203,13 @@ func deleteAllCredentials(t *turn) reply {
 }
 
 func resetSecret(t *turn) reply {
-	c, secret := t.place.credential, newMaterial()
+	c, secret := t.place.credential, simkit.NewSecret(materialDigits)
 	t.sim.change(c, c.name, c.clientID, hashOf(secret), t.by, t.operation)
 	return t.showOnce(c, secret)
 }
 
 func resetCredential(t *turn) reply {
-	c, secret := t.place.credential, newMaterial()
+	c, secret := t.place.credential, simkit.NewSecret(materialDigits)
 	t.sim.change(c, c.name, newMaterial(), hashOf(secret), t.by, t.operation)
 	return t.showOnce(c, secret)
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/claviger-dev/claviger/internal/simkit"
 )
 
 // Material is a pair as a person copies it from a screen that shows it once.
@@ -85,7 +87,7 @@ func (s *Sim) ResetSecret(path Path) (Material, error) {
 		if p.credential == nil {
 			return errors.New("the path names no credential")
 		}
-		c, secret := p.credential, newMaterial()
+		c, secret := p.credential, simkit.NewSecret(materialDigits)
 		s.change(c, c.name, c.clientID, hashOf(secret), byHand, "human")
 		made = Material{ID: c.id, Name: c.name, ClientID: c.clientID, ClientSecret: secret}
 		return nil

@@ -274,7 +274,7 @@ func (s *Sim) seedCredential(a *app, seed *SeedCredential) error {
 		seed.ClientID = newMaterial()
 	}
 	if seed.ClientSecret == "" {
-		seed.ClientSecret = newMaterial()
+		seed.ClientSecret = simkit.NewSecret(materialDigits)
 	}
 	if _, taken := a.catalog().byClientID[seed.ClientID]; taken {
 		return fmt.Errorf("the client id %s is taken", seed.ClientID)

@@ -268,7 +268,7 @@ func (s *Sim) session(login *Login) reply {
 	now, behaviour := s.clock.Now(), s.behaves()
 	sweep(s.doors.tokens, now)
 	sweep(s.doors.refresh, now)
-	token := "eyJ" + newMaterial() + newMaterial()
+	token := "eyJ" + simkit.NewSecret(2*materialDigits)
 	s.doors.tokens[token] = &door{login: login, until: now.Add(time.Duration(behaviour.TokenLife))}
 	out := object{
 		"access_token": token,
@@ -276,7 +276,7 @@ func (s *Sim) session(login *Login) reply {
 		"expires_in":   int(time.Duration(behaviour.TokenLife) / time.Second),
 	}
 	if behaviour.RefreshTokens {
-		refresh := newMaterial() + newMaterial()
+		refresh := simkit.NewSecret(2*materialDigits)
 		s.doors.refresh[refresh] = &door{login: login, until: now.Add(time.Duration(behaviour.RefreshLife))}
 		out["refresh_token"] = refresh
 		out["refresh_expires_in"] = int(time.Duration(behaviour.RefreshLife) / time.Second)

@@ -192,9 +192,13 @@ func newID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// newMaterial makes what the server chooses by itself: 32 hex digits.
+// materialDigits is how long the ids and secrets are that the server chooses by itself:
+// hex digits.
+const materialDigits = 32
+
+// newMaterial makes an id.
 func newMaterial() string {
-	var b [16]byte
+	var b [materialDigits / 2]byte
 	fill(b[:])
 	return hex.EncodeToString(b[:])
 }

@@ -201,7 +201,7 @@ func (s *Sim) certify(c *credential, document map[string]any, k *key, days, bits
 func newSecret() string {
 	var raw [32]byte
 	_, _ = rand.Read(raw[:]) // never fails
-	return newGUID() + "$+" + base64.StdEncoding.EncodeToString(raw[:])
+	return newGUID() + "$+" + simkit.Marker + base64.StdEncoding.EncodeToString(raw[:])
 }
 
 // clientToken serves the token endpoint of keys: Basic, which is not decoded unless a
@@ -235,7 +235,7 @@ func (s *Sim) clientToken(w http.ResponseWriter, r *http.Request) {
 		if k == nil {
 			return simkit.JSON(http.StatusUnauthorized, map[string]string{"error": "unauthorized", "error_description": words})
 		}
-		value := newGUID()
+		value := simkit.NewSecret(36)
 		s.world.access[value] = &access{key: k, until: s.clock.Now().Add(12 * time.Hour)}
 		s.firstUse(k)
 		return simkit.JSON(http.StatusOK, map[string]any{"access_token": value, "token_type": "bearer", "expires_in": 43199, "scope": "", "jti": newGUID()})

@@ -181,8 +181,8 @@ func (s *Sim) grant(login string) simkit.Answer {
 		text, _ := json.Marshal(v) // made of strings and numbers
 		return base64.RawURLEncoding.EncodeToString(text)
 	}
-	value := part(map[string]string{"alg": "none"}) + "." + part(map[string]any{"jti": newGUID(), "user_name": login, "exp": until.Unix()}) + "." + part("signature")
-	fresh := newGUID() + "-r"
+	value := part(map[string]string{"alg": "none"}) + "." + part(map[string]any{"jti": newGUID(), "user_name": login, "exp": until.Unix()}) + "." + simkit.NewSecret(43)
+	fresh := simkit.NewSecret(34) + "-r"
 	s.world.tokens[value], s.world.refresh[fresh] = &token{login, until}, login
 	return simkit.JSON(http.StatusOK, map[string]any{
 		"access_token": value, "token_type": "bearer", "refresh_token": fresh, "expires_in": int(life.Seconds()),

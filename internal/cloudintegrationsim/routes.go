@@ -1,7 +1,6 @@
 package cloudintegrationsim
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"io"
 	"net/http"
@@ -86,9 +85,7 @@ func (s *Sim) token(w http.ResponseWriter, r *http.Request) {
 		if !known || form.Get("grant_type") != "client_credentials" && r.URL.Query().Get("grant_type") != "client_credentials" {
 			return simkit.JSON(http.StatusUnauthorized, map[string]string{"error": "unauthorized", "error_description": "Bad credentials"})
 		}
-		var random [16]byte
-		_, _ = rand.Read(random[:]) // crypto/rand ends the process rather than to fail
-		value := hex.EncodeToString(random[:])
+		value := simkit.NewSecret(32)
 		life := time.Duration(s.behaviour.TokenLife)
 		s.tokens[value] = session{client: id, until: s.clock.Now().Add(life)}
 		return simkit.JSON(http.StatusOK, map[string]any{"access_token": value, "token_type": "bearer", "expires_in": int(life.Seconds())})

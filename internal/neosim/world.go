@@ -1,9 +1,7 @@
 package neosim
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"regexp"
 	"slices"
@@ -176,10 +174,6 @@ const (
 var idRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$`)
 
 // newToken makes an opaque token.
-func newToken() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // crypto/rand ends the process rather than to fail
-	return hex.EncodeToString(b[:])
-}
+func newToken() string { return simkit.NewSecret(32) }
 
 func hashOf(secret string) digest { return sha256.Sum256([]byte(secret)) }

@@ -141,8 +141,7 @@ func NewStage(clock Clock, form func(status int, message string) Answer, operati
 // a fault that waits for a real one.
 func (s *Stage) Reply(w http.ResponseWriter, call Call, answer Answer) {
 	s.Calls.arrived(call)
-	answer.write(w)
-	s.Calls.ended(call, strconv.Itoa(answer.Status))
+	s.answer(w, call, answer)
 }
 
 // Play runs one call: the faults before the commit, the commit, the faults after
@@ -150,19 +149,22 @@ func (s *Stage) Reply(w http.ResponseWriter, call Call, answer Answer) {
 // client that goes away is not noticed.
 func (s *Stage) Play(w http.ResponseWriter, r *http.Request, call Call, commit func() Answer) {
 	s.Calls.arrived(call)
-	s.Calls.ended(call, s.play(w, r, call, commit))
-}
-
-func (s *Stage) play(w http.ResponseWriter, r *http.Request, call Call, commit func() Answer) string {
 	if v := s.strike(r, call, BeforeCommit); v.ends != "" {
-		return s.end(w, v, Answer{})
+		s.end(w, call, v, Answer{})
+		return
 	}
 	answer := commit()
 	if v := s.strike(r, call, AfterCommit); v.ends != "" {
-		return s.end(w, v, answer)
+		s.end(w, call, v, answer)
+		return
 	}
+	s.answer(w, call, answer)
+}
+
+// answer counts and then answers: who has the answer finds the call counted.
+func (s *Stage) answer(w http.ResponseWriter, call Call, answer Answer) {
+	s.Calls.ended(call, strconv.Itoa(answer.Status))
 	answer.write(w)
-	return strconv.Itoa(answer.Status)
 }
 
 // Ways in which a fault ends a call; also the outcomes that Calls counts.
@@ -295,13 +297,14 @@ func (s *Stage) RetryAfter(answer *Answer, wait time.Duration, form string) {
 	}
 }
 
-// end carries out how a fault ends a call.
-func (s *Stage) end(w http.ResponseWriter, v verdict, answer Answer) string {
-	switch v.ends {
-	case endsAnswered:
-		v.answer.write(w)
-		return strconv.Itoa(v.answer.Status)
-	case endsTruncated:
+// end counts and carries out how a fault ends a call.
+func (s *Stage) end(w http.ResponseWriter, call Call, v verdict, answer Answer) {
+	if v.ends == endsAnswered {
+		s.answer(w, call, v.answer)
+		return
+	}
+	s.Calls.ended(call, v.ends)
+	if v.ends == endsTruncated {
 		// An empty answer cannot be cut in half: its headers alone are complete.
 		if len(answer.Body) > 0 {
 			answer.head(w)
@@ -311,7 +314,6 @@ func (s *Stage) end(w http.ResponseWriter, v verdict, answer Answer) string {
 		}
 	}
 	hangUp(w)
-	return v.ends
 }
 
 // hangUp closes the connection under TLS, so that no close_notify pretends that

@@ -182,11 +182,11 @@ func (s *Sim) endCertificate(o *object, i *issued, by simkit.Actor, how string) 
 	s.stage.Ledger.Revoke(simkit.Entry{Kind: kindCertificate, ID: i.thumbprint, Attrs: o.certificateAttrs(i), By: by, How: how})
 }
 
-// newToken is 16 random bytes in base64, as the platform's tokens are.
+// newToken is base64 in 24 characters, as the platform's tokens are.
 func newToken() string {
-	var random [16]byte
+	var random [8]byte
 	_, _ = rand.Read(random[:]) // never fails, see its documentation
-	return base64.StdEncoding.EncodeToString(random[:])
+	return simkit.Marker + base64.StdEncoding.EncodeToString(random[:])
 }
 
 // newGUID is a random one in braces.
