@@ -276,7 +276,7 @@ func (s *Sim) session(login *Login) reply {
 		"expires_in":   int(time.Duration(behaviour.TokenLife) / time.Second),
 	}
 	if behaviour.RefreshTokens {
-		refresh := simkit.NewSecret(2*materialDigits)
+		refresh := simkit.NewSecret(2 * materialDigits)
 		s.doors.refresh[refresh] = &door{login: login, until: now.Add(time.Duration(behaviour.RefreshLife))}
 		out["refresh_token"] = refresh
 		out["refresh_expires_in"] = int(time.Duration(behaviour.RefreshLife) / time.Second)
