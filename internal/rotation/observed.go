@@ -27,6 +27,9 @@ type Observed struct {
 	// Consumers are the pods that use the target; they count only while Fresh has
 	// FactConsumers.
 	Consumers Consumers
+	// Workloads are those that are restarted for a new version; they count only while Fresh has
+	// FactWorkloads.
+	Workloads Workloads
 	// Fresh are the facts that were read live in this pass. The others come from
 	// the cache and may be old: good enough to idle, not good enough to act.
 	Fresh Facts
@@ -46,6 +49,8 @@ type Credential struct {
 	Retain bool
 	// Protected: a deletion waits while pods use the target.
 	Protected bool
+	// Rolls: workloads are restarted when a version is published.
+	Rolls bool
 	// Suspended: spec.suspend.
 	Suspended bool
 	// Finalized: our finalizer is on it.
@@ -169,6 +174,10 @@ type Version struct {
 	MarkedNow   bool
 	// Held: our finalizer is on its Secret.
 	Held bool
+	// Wave is what marks a workload that was restarted for its publication; empty if none is to
+	// be. RolledOut: all were.
+	Wave      string
+	RolledOut bool
 
 	// ClaimMine: this process holds the claim; ClaimUntil is the call deadline.
 	// FirstClaim: nobody has taken it over since the intent was made.
@@ -246,6 +255,8 @@ type Policy struct {
 	Windows interval.Windows
 	// Uptake says whether pods are watched.
 	Uptake Uptake
+	// Rollout says how workloads are restarted.
+	Rollout Rollout
 	// VerifyTimeout is how long definite refusals are patience.
 	VerifyTimeout time.Duration
 	// Problem says that the named policy does not exist or is not accepted: then
@@ -294,6 +305,8 @@ const (
 	// FactConsumers is a live list of the namespace's pods, young enough to prove that none
 	// can use an earlier version if it shows none.
 	FactConsumers
+	// FactWorkloads is a live read of the workloads that are restarted.
+	FactWorkloads
 )
 
 // Has reports whether all of want are in f.

@@ -42,13 +42,23 @@ func putBack(s *situation) *Step {
 		return nil // carryOn publishes the newest, which this process has just proven
 	}
 	if candidate != s.newest() && !s.marked(candidate) {
-		return &Step{Action: MarkRepublish, Version: candidate.Number, Needs: FactTarget}
+		return &Step{Action: MarkRepublish, Version: candidate.Number, Needs: FactTarget, Rolls: s.Credential.Rolls && s.givenUp(candidate)}
 	}
 	cause := "the Secret was deleted or edited"
 	if current != nil && current.Failed {
 		cause = "rolled back on request"
 	}
 	return &Step{Action: Publish, Version: candidate.Number, Needs: FactTarget | FactCredential, Cause: cause}
+}
+
+// givenUp: a version that came after v has served and was rolled back, so that pods may use it.
+func (s *situation) givenUp(v *Version) bool {
+	for i := range s.Versions {
+		if later := &s.Versions[i]; later.Number > v.Number && later.rolledBack() {
+			return true
+		}
+	}
+	return false
 }
 
 // marked: this pass chose the version to be put back, and nobody retires it before

@@ -35,6 +35,10 @@ func finishRetirements(s *situation) *Step {
 			continue
 		}
 		if !s.ending() {
+			if s.awaitRollout(v) {
+				s.noteRollout(v)
+				continue
+			}
 			if look, waits := s.awaitUptake(v); look != nil {
 				return look
 			} else if waits {
@@ -166,6 +170,10 @@ func retirePredecessors(s *situation) *Step {
 		if !current.trusted() {
 			s.note(nil, &Problem{Reason: "Overlap", Message: fmt.Sprintf(
 				"version %d stays valid until version %d is known to be accepted", v.Number, current.Number)}, time.Time{})
+			continue
+		}
+		if s.awaitRollout(v) {
+			s.noteRollout(v)
 			continue
 		}
 		look, waits := s.awaitUptake(v)

@@ -46,6 +46,11 @@ const (
 	// NotePublished records that the version was published, where nothing else
 	// proves it.
 	NotePublished Action = "NotePublished"
+	// Restart marks a workload's pod template with the published version, so that its controller
+	// replaces its pods.
+	Restart Action = "Restart"
+	// NoteRollout records that a workload was restarted, or that all were.
+	NoteRollout Action = "NoteRollout"
 	// Retire deletes the version Secret, which its finalizer holds: the irrevocable
 	// intent to revoke.
 	Retire Action = "Retire"
@@ -71,7 +76,7 @@ const (
 func Actions() []Action {
 	return []Action{
 		Wait, Look, AddFinalizer, HoldIssuer, CreateIntent, Adopt, Claim, Issue, WriteAnswer, Disown, Suspect, Verify, NoteRefusal, Fail, RollBack, MarkRepublish, Publish,
-		NotePublished, Retire, Revoke, NoteRevoked, Release, Abandon, Retain, RetainTarget, DeleteTarget, RemoveFinalizer,
+		NotePublished, Restart, NoteRollout, Retire, Revoke, NoteRevoked, Release, Abandon, Retain, RetainTarget, DeleteTarget, RemoveFinalizer,
 	}
 }
 
@@ -88,6 +93,10 @@ type Step struct {
 	Replaces int64
 	// Adopts: the new version is one that exists upstream already.
 	Adopts bool
+	// Rolls: workloads are to be restarted when the version is published.
+	Rolls bool
+	// Workload, as kind/name, is the one that is restarted or was; empty if it is about all.
+	Workload string
 	// BreaksHold: a version is retired before its overlap has passed.
 	BreaksHold bool
 	// Failures counts what failed in a row before a new version.

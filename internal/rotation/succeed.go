@@ -339,7 +339,7 @@ func (s *situation) begin(d *due) *Step {
 		}
 	}
 	if current := s.published(); current != nil {
-		step.Replaces = current.Number
+		step.Replaces, step.Rolls = current.Number, s.Credential.Rolls
 	} else {
 		// Whether somebody else's Secret stands in the way is found out before
 		// anything is issued.

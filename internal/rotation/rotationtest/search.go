@@ -221,6 +221,11 @@ func quiet(n state) bool {
 			return false
 		}
 	}
+	for _, d := range n.w.Dimensions {
+		if t, ok := d.(interface{ Troubled() bool }); ok && t.Troubled() {
+			return false
+		}
+	}
 	strange := slices.ContainsFunc(n.w.Journal, func(r Record) bool { return r.strange })
 	return n.w.Trouble == 0 && !strange && !n.w.workload().runs && n.w.variant.impossible(n.w) == ""
 }

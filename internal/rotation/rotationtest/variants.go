@@ -69,6 +69,7 @@ func Variants() []*Variant {
 		{Name: "two versions at a time", Capabilities: with(func(c *rotation.Capabilities) { c.MaxLive = 2 }), Policy: onRequest},
 		{Name: "five versions at a time", Capabilities: with(func(c *rotation.Capabilities) { c.MaxLive = 5 }), Policy: onRequest},
 		{Name: "pods are waited for", Capabilities: of(WriteAhead), Policy: withUptake(true), Dimensions: []func() Dimension{newWorkload}},
+		{Name: "workloads are restarted", Capabilities: of(WriteAhead), Policy: withRollout(), Dimensions: []func() Dimension{newDeployment}},
 		{Name: "without overlap", Capabilities: with(func(c *rotation.Capabilities) { c.Overlap = false }), Policy: onRequest},
 	}
 }
@@ -77,6 +78,13 @@ func Variants() []*Variant {
 func withUptake(hold bool) rotation.Policy {
 	p := onRequest
 	p.Uptake = rotation.Uptake{Consumers: true, Margin: uptakeMargin, Deadline: uptakeDeadline, Hold: hold}
+	return p
+}
+
+// withRollout is a policy under which restarts of workloads alone protect what pods hold.
+func withRollout() rotation.Policy {
+	p := onRequest
+	p.Uptake.Margin = uptakeMargin
 	return p
 }
 
