@@ -90,7 +90,8 @@ func parse(arguments []string) (*settings, error) {
 	flags.BoolVar(&s.ObserveOnly, "observe-only", false, "write nothing upstream and begin nothing, for a restored or cloned cluster")
 	flags.DurationVar(&s.OrphanAge, "orphan-age", 24*time.Hour, "how long an upstream object of ours that belongs to no version, or the journal of a vanished credential, is left alone")
 	flags.DurationVar(&s.SweepInterval, "sweep-interval", time.Hour, "how often each issuer is compared with the journal")
-	flags.DurationVar(&s.UptakePause, "uptake-pause", 15*time.Second, "how long at least between two looks at the pods of a namespace in which a predecessor waits for them; it grows to five minutes with the waiting")
+	flags.DurationVar(&s.UptakePause, "uptake-pause", 15*time.Second, "how long at least between two looks at the pods and workloads of a namespace in which a predecessor waits for them; it grows to five minutes with the waiting")
+	flags.IntVar(&s.RestartsPerNamespace, "restarts-per-namespace", 3, "how many workloads of a namespace may replace their pods at a time because of spec.rollout")
 	flags.IntVar(&s.Workers, "workers", 16, "how many credentials are looked after at a time")
 	flags.BoolVar(&s.AllowInsecureUpstreams, "allow-insecure-upstreams", false, "allow http and loopback addresses; for tests and demonstrations only")
 	showVersion := flags.Bool("version", false, "print the version and exit")
@@ -107,8 +108,8 @@ func parse(arguments []string) (*settings, error) {
 		fmt.Println("claviger", buildVersion())
 		return nil, nil
 	}
-	if s.Workers < 1 || s.OrphanAge < 0 || s.SweepInterval <= 0 || s.UptakePause <= 0 {
-		return nil, fmt.Errorf("--workers must be at least 1, --orphan-age at least 0, --sweep-interval and --uptake-pause more than 0")
+	if s.Workers < 1 || s.RestartsPerNamespace < 1 || s.OrphanAge < 0 || s.SweepInterval <= 0 || s.UptakePause <= 0 {
+		return nil, fmt.Errorf("--workers and --restarts-per-namespace must be at least 1, --orphan-age at least 0, --sweep-interval and --uptake-pause more than 0")
 	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
 	return s, nil

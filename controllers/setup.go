@@ -44,6 +44,8 @@ type Options struct {
 	OrphanAge time.Duration
 	// UptakePause is the shortest time between two looks at a namespace's pods.
 	UptakePause time.Duration
+	// RestartsPerNamespace is how many workloads of a namespace may replace their pods at a time.
+	RestartsPerNamespace int
 	// SweepInterval is the time between two passes over an issuer.
 	SweepInterval time.Duration
 	// Workers is how many credentials are looked after at a time.
@@ -87,7 +89,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	credentials := &credential.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Store: journal.Store{Client: mgr.GetClient(), Live: mgr.GetAPIReader()},
 		Issuers: issuers{accounts}, Guard: guard, Pods: consumers.NewFinder(mgr.GetAPIReader(), o.Clock), Clock: o.Clock, Events: mgr.GetEventRecorder("claviger"), Metrics: counters,
-		Options: credential.Options{ClusterID: o.ClusterID, Holder: o.Holder, ObserveOnly: o.ObserveOnly, OrphanAge: o.OrphanAge, UptakePause: o.UptakePause, Boundary: o.Boundary},
+		Options: credential.Options{ClusterID: o.ClusterID, Holder: o.Holder, ObserveOnly: o.ObserveOnly, OrphanAge: o.OrphanAge, UptakePause: o.UptakePause, Restarts: o.RestartsPerNamespace, Boundary: o.Boundary},
 	}
 	if err := credentials.SetupWithManager(ctx, mgr, o.Workers, accounts.Changed()); err != nil {
 		return fmt.Errorf("set up credentials: %w", err)

@@ -91,6 +91,16 @@ type APIClientCredentialSpec struct {
 	// +required
 	Secret TargetSecret `json:"secret"`
 
+	// Rollout lists the workloads that are restarted when a new version was published, in this
+	// order, each when the one before is rolled out. Until all are, the version before stays
+	// valid. The first version restarts nothing. Who writes an entry must himself be allowed to
+	// patch the workload, or all of its kind if it is chosen by labels. At most 16 entries.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Rollout []RolloutTarget `json:"rollout,omitempty"`
+
 	// Adopt takes over a credential that exists upstream already, as version 1, before anything
 	// is issued: it is verified, published, renewed and revoked like one that Claviger made.
 	// It is looked at only while the credential has no version; an upstream that cannot look
@@ -123,6 +133,31 @@ type APIClientCredentialSpec struct {
 	//
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
+}
+
+// RolloutTarget is a workload of this namespace, or all of a kind with certain labels.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.name) != has(self.selector)",message="a workload is named by name or chosen by selector: set exactly one of them"
+type RolloutTarget struct {
+	// Kind of the workload. Example: "Deployment".
+	//
+	// +required
+	// +kubebuilder:validation:Enum=Deployment;StatefulSet;DaemonSet
+	Kind string `json:"kind"`
+
+	// Name of the workload. Example: "billing".
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	Name string `json:"name,omitempty"`
+
+	// Selector chooses all workloads of the kind that bear certain labels, in the order of
+	// their names; {} chooses all of the namespace. Example: {matchLabels: {uses: billing-api}}.
+	//
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
 
 // Adoption names the material of a credential that exists upstream already.
@@ -387,6 +422,12 @@ type APIClientCredentialStatus struct {
 	// +optional
 	Consumers *ConsumersStatus `json:"consumers,omitempty"`
 
+	// Rollout says how far the workloads of spec.rollout are in taking up the published version,
+	// as of the last look. What only moves on is written at most once a minute.
+	//
+	// +optional
+	Rollout *RolloutStatus `json:"rollout,omitempty"`
+
 	// Binding names the Secret as the Service Binding specification has it, so that
 	// this object can be bound directly.
 	//
@@ -454,6 +495,43 @@ type ConsumersStatus struct {
 	// +kubebuilder:validation:MaxItems=5
 	Behind []string `json:"behind,omitempty"`
 }
+
+// RolloutStatus says how far workloads are.
+type RolloutStatus struct {
+	// Version is the published version that they take up.
+	Version int64 `json:"version"`
+
+	// Total is how many workloads there are, and Done how many have replaced all their pods.
+	Total int64 `json:"total"`
+	// Done counts those that have.
+	Done int64 `json:"done"`
+
+	// Workloads are those that are not done, in their order, then the others, at most sixteen.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Workloads []WorkloadStatus `json:"workloads,omitempty"`
+}
+
+// WorkloadStatus is one workload.
+type WorkloadStatus struct {
+	// Kind and Name say which.
+	Kind string `json:"kind"`
+	// Name of the workload.
+	Name string `json:"name"`
+
+	// State: Waiting (for its turn), Rolling (it was restarted), Done, Failed (it does not get
+	// on), NeverRolls (it is paused, or replaces pods only when somebody deletes them), Reverted
+	// (somebody took the annotation off before it was done), Refused (the API server refuses the
+	// restart), NotFound.
+	State WorkloadState `json:"state"`
+}
+
+// WorkloadState is how far a workload is.
+//
+// +kubebuilder:validation:Enum=Waiting;Rolling;Done;Failed;NeverRolls;Reverted;Refused;NotFound
+type WorkloadState string
 
 // BindingStatus names the Secret to bind.
 type BindingStatus struct {

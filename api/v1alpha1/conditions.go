@@ -34,6 +34,9 @@ const (
 	// ConditionUptakeStalled is True while pods may still use an earlier version although the
 	// policy's uptake.deadline has passed.
 	ConditionUptakeStalled = "UptakeStalled"
+	// ConditionRolloutStalled is True while a workload that has to be restarted for the published
+	// version does not get on.
+	ConditionRolloutStalled = "RolloutStalled"
 	// ConditionNoConsumersSeen is True while a policy with uptake.mode Consumers applies and no
 	// pod that uses the Secret was seen: the overlap alone decides.
 	ConditionNoConsumersSeen = "NoConsumersSeen"
@@ -71,6 +74,14 @@ const (
 	// ReasonUptakeDeadlinePassed: pods may still use an earlier version; the message names
 	// them and says what happens to it.
 	ReasonUptakeDeadlinePassed = "UptakeDeadlinePassed"
+	// ReasonRollingOut: workloads are being restarted for the published version, and what came
+	// before it stays valid until all are.
+	ReasonRollingOut = "RollingOut"
+	// ReasonRolloutHeld: a workload does not get on, so no further one is restarted; the message
+	// names it and says what to do.
+	ReasonRolloutHeld = "RolloutHeld"
+	// ReasonInvalidRollout: spec.rollout cannot be used as written.
+	ReasonInvalidRollout = "InvalidRollout"
 	// ReasonClockDecides: no pod uses the Secret, so the overlap alone says when an earlier
 	// version is revoked. What is no pod is not seen.
 	ReasonClockDecides = "ClockDecides"

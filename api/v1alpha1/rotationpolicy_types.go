@@ -93,6 +93,44 @@ type RotationPolicySpec struct {
 	//
 	// +optional
 	Uptake *UptakePolicy `json:"uptake,omitempty"`
+
+	// Rollout says how the workloads that credentials list in spec.rollout are restarted. They
+	// are restarted with defaults where it is absent.
+	//
+	// +optional
+	Rollout *RolloutPolicy `json:"rollout,omitempty"`
+}
+
+// RolloutPolicy says how workloads are restarted. The first restart is made uptake.margin
+// after publication, whatever uptake.mode is.
+type RolloutPolicy struct {
+	// Pause is the time between the end of one restart and the next one of the credential, 0s to
+	// 24h. Default 0s. Example: "5m".
+	//
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('24h')",message="pause must be between 0s and 24h"
+	Pause *metav1.Duration `json:"pause,omitempty"`
+
+	// Timeout is how long the restart of a StatefulSet or a DaemonSet may take before it counts
+	// as failed, 1s to 168h. Default 30m. A Deployment says so itself, after its
+	// progressDeadlineSeconds.
+	//
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('168h')",message="timeout must be between 1s and 168h"
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+
+	// Coalesce is how long the restart of a workload that several credentials list waits for
+	// the others to publish, 0s to 1h, counted from the first publication. Default 5m.
+	//
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s') && duration(self) <= duration('1h')",message="coalesce must be between 0s and 1h"
+	Coalesce *metav1.Duration `json:"coalesce,omitempty"`
 }
 
 // UptakePolicy says whether a predecessor waits for the pods that use it.

@@ -125,7 +125,7 @@ func (s *scope) describeConsumers(before *v1alpha1.ConsumersStatus, o rotation.O
 	}
 }
 
-// describeUptake sets the conditions about pods.
+// describeUptake sets the conditions about pods and what runs them.
 func (s *scope) describeUptake(status *v1alpha1.APIClientCredentialStatus, o rotation.Observed, now time.Time) {
 	o.Consumers = s.tell(o, now)
 	var unseen *rotation.Problem
@@ -134,6 +134,7 @@ func (s *scope) describeUptake(status *v1alpha1.APIClientCredentialStatus, o rot
 	}
 	for kind, p := range map[string]*rotation.Problem{
 		v1alpha1.ConditionUptakeStalled:   rotation.UptakeStalled(o, s.policy, now),
+		v1alpha1.ConditionRolloutStalled:  rotation.RolloutStalled(o, s.policy, now),
 		v1alpha1.ConditionNoConsumersSeen: unseen,
 	} {
 		if p == nil {

@@ -93,6 +93,8 @@ type Options struct {
 	OrphanAge time.Duration
 	// UptakePause is the shortest time between two looks at a namespace's pods.
 	UptakePause time.Duration
+	// Restarts is how many workloads of a namespace may replace their pods at a time.
+	Restarts int
 	// Boundary, if set, is told of every boundary of an effect, for crash tests.
 	Boundary Boundary
 }
@@ -112,8 +114,9 @@ type Reconciler struct {
 	Metrics Metrics
 	Options Options
 
-	memory *memory
-	slots  *slots
+	memory   *memory
+	slots    *slots
+	restarts *restarts
 }
 
 // Metrics counts what was done.
@@ -200,6 +203,10 @@ func (r *Reconciler) act(ctx context.Context, s *scope, step rotation.Step) erro
 		return r.note(ctx, s, step)
 	case rotation.Publish:
 		return r.publish(ctx, s, step)
+	case rotation.Restart:
+		return r.restart(ctx, s, step)
+	case rotation.NoteRollout:
+		return r.noteRollout(ctx, s, step)
 	case rotation.Retire:
 		return r.retire(ctx, s, step)
 	case rotation.Revoke:

@@ -235,10 +235,14 @@ func (r *Reconciler) gatherSpec(ctx context.Context, s *scope) error {
 	if err != nil && s.specProblem == nil {
 		s.specProblem = &rotation.Problem{Reason: v1alpha1.ReasonInvalidTemplate, Stalled: true, Message: "spec.secret.template: " + err.Error()}
 	}
+	if _, err := targets(s.credential.Spec.Rollout); err != nil && s.specProblem == nil {
+		s.specProblem = &rotation.Problem{Reason: v1alpha1.ReasonInvalidRollout, Stalled: true, Message: "spec.rollout: " + err.Error()}
+	}
 	policies := &v1alpha1.RotationPolicyList{}
 	if err := r.Client.List(ctx, policies, client.InNamespace(s.key.Namespace)); err != nil {
 		return err
 	}
+	s.policies = policies.Items
 	s.resolvePolicy(policies.Items)
 	return nil
 }
@@ -272,7 +276,7 @@ func (s *scope) verifyTimeout() time.Duration {
 
 func defaultPolicy(verify time.Duration) rotation.Policy {
 	p := policy.Default()
-	return rotation.Policy{RotateAfter: p.RotateAfter, Overlap: p.Overlap, VerifyTimeout: verify}
+	return rotation.Policy{RotateAfter: p.RotateAfter, Overlap: p.Overlap, VerifyTimeout: verify, Uptake: rotation.Uptake(p.Uptake), Rollout: rotation.Rollout(p.Rollout)}
 }
 
 func (s *scope) resolvePolicy(policies []v1alpha1.RotationPolicy) {
@@ -297,7 +301,7 @@ func (s *scope) resolvePolicy(policies []v1alpha1.RotationPolicy) {
 		}
 		s.policy.RotateAfter, s.policy.Overlap, s.policy.Windows = preferences.RotateAfter, preferences.Overlap, preferences.Windows
 		s.policy.RenewBefore = preferences.RenewBefore
-		s.policy.Uptake = rotation.Uptake(preferences.Uptake)
+		s.policy.Uptake, s.policy.Rollout = rotation.Uptake(preferences.Uptake), rotation.Rollout(preferences.Rollout)
 		if preferences.VerifyTimeout > 0 {
 			s.policy.VerifyTimeout = preferences.VerifyTimeout
 		}

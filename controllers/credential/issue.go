@@ -127,6 +127,7 @@ func (r *Reconciler) draft(s *scope, step rotation.Step, container string) (jour
 		Holder:         r.Options.Holder,
 		CallDeadline:   now.Add(rotation.ClaimTime),
 		Class:          s.account.Upstream.Capabilities().Class,
+		Rolls:          step.Rolls,
 		Seal:           random.seal[:],
 	}
 	if drafter, ok := s.account.Upstream.(upstream.Drafter); ok {
@@ -389,7 +390,11 @@ func (r *Reconciler) note(ctx context.Context, s *scope, step rotation.Step) err
 		return r.rollBack(ctx, s, step, now)
 	case rotation.MarkRepublish:
 		s.marked[v.Number] = true
-		return r.edit(ctx, s, v, journal.RepublishAt(now))
+		edits := []journal.Edit{journal.RepublishAt(now)}
+		if givenUp := s.version(step.Replaces); step.Rolls && givenUp != nil {
+			edits = append(edits, journal.RolledBack(v, givenUp))
+		}
+		return r.edit(ctx, s, v, edits...)
 	}
 	if err := r.edit(ctx, s, v, journal.FailedAt(now, v.Failures+1)); err != nil {
 		return err

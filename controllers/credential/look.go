@@ -27,6 +27,7 @@ func (r *Reconciler) look(ctx context.Context, s *scope, step rotation.Step) err
 		{rotation.FactContainer, r.countContainer},
 		{rotation.FactJournal, r.listJournal},
 		{rotation.FactConsumers, r.lookAtConsumers},
+		{rotation.FactWorkloads, r.lookAtWorkloads},
 	} {
 		if !step.Needs.Has(fact.flag) {
 			continue

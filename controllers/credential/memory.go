@@ -21,6 +21,7 @@ type memory struct {
 	projected   map[types.UID]projection
 	requests    map[types.UID]string
 	sightings   map[types.UID]sighting
+	marches     map[types.UID]march
 }
 
 // projection is the last status that was written, and what it was written over.
@@ -72,6 +73,7 @@ func newMemory() *memory {
 		projected:   map[types.UID]projection{},
 		requests:    map[types.UID]string{},
 		sightings:   map[types.UID]sighting{},
+		marches:     map[types.UID]march{},
 	}
 }
 
@@ -153,6 +155,7 @@ func (m *memory) forgetCredential(uid types.UID) {
 	delete(m.projected, uid)
 	delete(m.requests, uid)
 	delete(m.sightings, uid)
+	delete(m.marches, uid)
 }
 
 // firstMissed returns when the credential was first found missing.

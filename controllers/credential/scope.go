@@ -12,6 +12,7 @@ import (
 	"github.com/claviger-dev/claviger/internal/journal"
 	"github.com/claviger-dev/claviger/internal/render"
 	"github.com/claviger-dev/claviger/internal/rotation"
+	"github.com/claviger-dev/claviger/internal/workloads"
 )
 
 // scope is everything that was gathered about one credential in one pass, kept up
@@ -28,6 +29,8 @@ type scope struct {
 
 	policy     rotation.Policy
 	policyName string
+	// policies are all of the namespace.
+	policies []v1alpha1.RotationPolicy
 	// policyAnnotations are those of the policy that applies.
 	policyAnnotations map[string]string
 	ambiguous         string
@@ -58,6 +61,11 @@ type scope struct {
 	// consumers are the pods that use the target, as this pass has seen them or an earlier
 	// one since the same publication.
 	consumers rotation.Consumers
+	// found are the workloads that this pass has read, in the order of workloads.All, and others
+	// the credentials that restart some of them, too.
+	found     []workloads.Found
+	others    []other
+	workloads rotation.Workloads
 
 	observeOnly bool
 	clockSteady bool
@@ -114,6 +122,10 @@ func (s *scope) observe() rotation.Observed {
 	if !s.fresh.Has(rotation.FactConsumers) {
 		o.Consumers = s.memory.seen(s.uid, o.Target.PublishedAt)
 	}
+	o.Workloads = s.workloads
+	if v := s.version(o.Target.Published); v != nil && !s.fresh.Has(rotation.FactWorkloads) {
+		o.Workloads = s.memory.march(s.uid, v.Wave).seen
+	}
 	for i := range s.versions {
 		v := s.observeVersion(&s.versions[i])
 		if v.Number == o.Target.Published && v.Refused && s.heardEarly(&s.versions[i]) {
@@ -147,6 +159,7 @@ func (s *scope) observeCredential() rotation.Credential {
 	c.Deleting = s.credential.DeletionTimestamp != nil
 	c.Retain = s.credential.Spec.DeletionPolicy == v1alpha1.DeletionRetain
 	c.Protected = s.credential.Spec.Protection != v1alpha1.ProtectionNone
+	c.Rolls = len(s.credential.Spec.Rollout) > 0
 	c.Suspended = s.credential.Spec.Suspend
 	c.Finalized = controllerutil.ContainsFinalizer(s.credential, journal.FinalizerCredential)
 	c.Problem = s.specProblem
@@ -201,6 +214,8 @@ func (s *scope) observeVersion(v *journal.Version) rotation.Version {
 		RepublishAt:   v.RepublishAt,
 		MarkedNow:     s.marked[v.Number],
 		Held:          v.Held,
+		Wave:          v.Wave,
+		RolledOut:     !v.RolledOut.IsZero(),
 		ClaimMine:     v.Holder == s.holder,
 		ClaimUntil:    v.CallDeadline,
 		FirstClaim:    v.Attempt == 1,

@@ -29,7 +29,7 @@ const IndexIssuer = "spec.issuerRef.name"
 // SetupWithManager wires the reconciler. changed tells of issuers whose account
 // became usable or whose verdict has news.
 func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, workers int, changed <-chan event.GenericEvent) error {
-	r.memory, r.slots = newMemory(), newSlots()
+	r.memory, r.slots, r.restarts = newMemory(), newSlots(), newRestarts()
 	if err := indexFields(ctx, mgr); err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (r *Reconciler) project(ctx context.Context, s *scope, step rotation.Step, 
 				return giveWay(err)
 			}
 			r.memory.wrote(s.uid, before.ResourceVersion, after.Status)
-			r.tellOverdue(s, before.Status.Conditions, after.Status.Conditions)
+			r.tellNew(s, before.Status.Conditions, after.Status.Conditions)
 		}
 	}
 	switch {
@@ -60,11 +60,19 @@ func (r *Reconciler) project(ctx context.Context, s *scope, step rotation.Step, 
 	return reconcile.Result{}, nil
 }
 
-// tellOverdue records an event when the condition appears, after the write that made it true.
-func (r *Reconciler) tellOverdue(s *scope, before, after []metav1.Condition) {
-	now := meta.FindStatusCondition(after, v1alpha1.ConditionRotationOverdue)
-	if now != nil && meta.FindStatusCondition(before, v1alpha1.ConditionRotationOverdue) == nil {
-		r.event(s, corev1.EventTypeWarning, "RotationOverdue", "Project", "%s", now.Message)
+// tellNew records an event when a condition appears, after the write that made it true.
+func (r *Reconciler) tellNew(s *scope, before, after []metav1.Condition) {
+	appeared := func(kind string) *metav1.Condition {
+		if meta.FindStatusCondition(before, kind) != nil {
+			return nil
+		}
+		return meta.FindStatusCondition(after, kind)
+	}
+	if c := appeared(v1alpha1.ConditionRotationOverdue); c != nil {
+		r.event(s, corev1.EventTypeWarning, "RotationOverdue", "Project", "%s", c.Message)
+	}
+	if c := appeared(v1alpha1.ConditionRolloutStalled); c != nil {
+		r.event(s, corev1.EventTypeWarning, "RolloutStalled", "Project", "%s", c.Message)
 	}
 }
 
@@ -85,6 +93,7 @@ func (s *scope) describe(status *v1alpha1.APIClientCredentialStatus, o rotation.
 	status.Versions = s.describeVersions(o, plan)
 	status.Policy = s.policyName
 	status.Consumers = s.describeConsumers(status.Consumers, o, now)
+	status.Rollout = s.describeRollout(status.Rollout, o, now)
 	status.Rotates, status.Expires, status.Binding = "never", "", nil
 	if o.Target.Published != 0 {
 		status.Expires = "never"
@@ -242,7 +251,8 @@ func rotating(o rotation.Observed, step rotation.Step, now time.Time) *rotation.
 		return nil
 	}
 	switch step.Notice.Reason {
-	case v1alpha1.ReasonOverlap, v1alpha1.ReasonRetiring, v1alpha1.ReasonWaitingForWindow, v1alpha1.ReasonWaitingForUptake, v1alpha1.ReasonUptakeDeadlinePassed:
+	case v1alpha1.ReasonOverlap, v1alpha1.ReasonRetiring, v1alpha1.ReasonWaitingForWindow, v1alpha1.ReasonWaitingForUptake, v1alpha1.ReasonUptakeDeadlinePassed,
+		v1alpha1.ReasonRollingOut, v1alpha1.ReasonRolloutHeld:
 		return step.Notice
 	case v1alpha1.ReasonIssuing, v1alpha1.ReasonVerifying:
 		if newest := o.Versions[len(o.Versions)-1]; now.Sub(newest.IntentAt) >= newsworthy {

@@ -34,6 +34,18 @@ type Preferences struct {
 	VerifyTimeout time.Duration
 	// Uptake says whether pods are watched.
 	Uptake Uptake
+	// Rollout says how workloads are restarted.
+	Rollout Rollout
+}
+
+// Rollout is how workloads are restarted.
+type Rollout struct {
+	// Pause is the time between the end of one restart and the next one.
+	Pause time.Duration
+	// Timeout is how long a restart may take where no controller says that it fails.
+	Timeout time.Duration
+	// Coalesce is how long a restart waits for other credentials of the workload.
+	Coalesce time.Duration
 }
 
 // Uptake is how a predecessor waits for pods.
@@ -49,6 +61,8 @@ type Uptake struct {
 const (
 	defaultMargin   = time.Minute
 	defaultDeadline = 24 * time.Hour
+	defaultTimeout  = 30 * time.Minute
+	defaultCoalesce = 5 * time.Minute
 )
 
 // defaultOverlap is for renewals on request where no policy says otherwise.
@@ -56,7 +70,11 @@ const defaultOverlap = 24 * time.Hour
 
 // Default are the preferences without a policy: nothing is due by age (hazard 2.6).
 func Default() Preferences {
-	return Preferences{RotateAfter: interval.Unlimited(), Overlap: interval.FromDuration(defaultOverlap)}
+	return Preferences{
+		RotateAfter: interval.Unlimited(), Overlap: interval.FromDuration(defaultOverlap),
+		Uptake:  Uptake{Margin: defaultMargin, Deadline: defaultDeadline, Hold: true},
+		Rollout: Rollout{Timeout: defaultTimeout, Coalesce: defaultCoalesce},
+	}
 }
 
 // Compile reads a policy. The error is for people and names every field that cannot
@@ -115,6 +133,9 @@ func Compile(spec v1alpha1.RotationPolicySpec) (Preferences, error) {
 	if u := spec.Uptake; u != nil {
 		p.Uptake = compileUptake(u, fail)
 	}
+	if rollout := spec.Rollout; rollout != nil {
+		p.Rollout = compileRollout(p.Rollout, rollout, fail)
+	}
 	if _, err := selectorOf(spec.Selector); err != nil {
 		fail("selector: %w", err)
 	}
@@ -139,6 +160,28 @@ func compileUptake(u *v1alpha1.UptakePolicy, fail func(string, ...any)) Uptake {
 	}
 	if compiled.Deadline <= 0 {
 		fail("uptake.deadline: must be more than zero")
+	}
+	return compiled
+}
+
+func compileRollout(compiled Rollout, r *v1alpha1.RolloutPolicy, fail func(string, ...any)) Rollout {
+	for _, field := range []struct {
+		name  string
+		given *metav1.Duration
+		least time.Duration
+		into  *time.Duration
+	}{
+		{"pause", r.Pause, 0, &compiled.Pause},
+		{"timeout", r.Timeout, time.Nanosecond, &compiled.Timeout},
+		{"coalesce", r.Coalesce, 0, &compiled.Coalesce},
+	} {
+		if field.given == nil {
+			continue
+		}
+		if field.given.Duration < field.least {
+			fail("rollout.%s: must not be less than %s", field.name, field.least)
+		}
+		*field.into = field.given.Duration
 	}
 	return compiled
 }

@@ -120,6 +120,14 @@ func TestCompile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	with := func(change func(*Preferences)) Preferences {
+		p := Preferences{
+			RotateAfter: interval.Unlimited(), Uptake: Uptake{Margin: time.Minute, Deadline: 24 * time.Hour, Hold: true},
+			Rollout: Rollout{Timeout: 30 * time.Minute, Coalesce: 5 * time.Minute},
+		}
+		change(&p)
+		return p
+	}
 	cases := map[string]struct {
 		spec v1alpha1.RotationPolicySpec
 		want Preferences
@@ -130,19 +138,25 @@ func TestCompile(t *testing.T) {
 			spec: v1alpha1.RotationPolicySpec{
 				RotateAfter: "90d", Overlap: "10d", Windows: []v1alpha1.Window{window("0 2 * * SAT", 4*time.Hour, "Europe/Berlin")},
 				Verify: v1alpha1.VerifyPolicy{Timeout: &metav1.Duration{Duration: 15 * time.Minute}},
+				Uptake: &v1alpha1.UptakePolicy{Mode: v1alpha1.UptakeConsumers, Margin: &metav1.Duration{}, AfterDeadline: v1alpha1.AfterDeadlineRetire},
+				Rollout: &v1alpha1.RolloutPolicy{
+					Pause: &metav1.Duration{Duration: time.Minute}, Timeout: &metav1.Duration{Duration: time.Hour}, Coalesce: &metav1.Duration{},
+				},
 			},
 			want: Preferences{
 				RotateAfter: parse(t, "90d"), Overlap: parse(t, "10d"),
 				Windows: interval.Windows{saturday}, VerifyTimeout: 15 * time.Minute,
+				Uptake:  Uptake{Consumers: true, Deadline: 24 * time.Hour},
+				Rollout: Rollout{Pause: time.Minute, Timeout: time.Hour},
 			},
 		},
 		"never by age needs no overlap": {
 			spec: v1alpha1.RotationPolicySpec{RotateAfter: "Unlimited"},
-			want: Preferences{RotateAfter: interval.Unlimited(), Overlap: interval.FromDuration(24 * time.Hour)},
+			want: with(func(p *Preferences) { p.Overlap = interval.FromDuration(24 * time.Hour) }),
 		},
 		"never by age may have one": {
 			spec: v1alpha1.RotationPolicySpec{RotateAfter: "Unlimited", Overlap: "2h"},
-			want: Preferences{RotateAfter: interval.Unlimited(), Overlap: parse(t, "2h")},
+			want: with(func(p *Preferences) { p.Overlap = parse(t, "2h") }),
 		},
 		"by age without overlap is refused":   {spec: v1alpha1.RotationPolicySpec{RotateAfter: "90d"}, problems: []string{"overlap"}},
 		"zero is refused":                     {spec: v1alpha1.RotationPolicySpec{RotateAfter: "0d", Overlap: "0s"}, problems: []string{"rotateAfter", "overlap"}},
@@ -155,6 +169,12 @@ func TestCompile(t *testing.T) {
 		"a window that never opens is":        {spec: v1alpha1.RotationPolicySpec{RotateAfter: "Unlimited", Windows: []v1alpha1.Window{window("0 2 * * *", time.Hour, ""), window("0 0 30 2 *", time.Hour, "")}}, problems: []string{"windows[1]"}},
 		"a selector that cannot be read is":   {spec: v1alpha1.RotationPolicySpec{RotateAfter: "Unlimited", Selector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Like"}}}}, problems: []string{"selector"}},
 		"a timeout that is over before it is": {spec: v1alpha1.RotationPolicySpec{RotateAfter: "Unlimited", Verify: v1alpha1.VerifyPolicy{Timeout: &metav1.Duration{Duration: -time.Second}}}, problems: []string{"verify.timeout"}},
+		"times of restarts below zero are": {
+			spec: v1alpha1.RotationPolicySpec{RotateAfter: "Unlimited", Rollout: &v1alpha1.RolloutPolicy{
+				Pause: &metav1.Duration{Duration: -1}, Timeout: &metav1.Duration{}, Coalesce: &metav1.Duration{Duration: -1},
+			}},
+			problems: []string{"rollout.pause", "rollout.timeout", "rollout.coalesce"},
+		},
 		"every problem is named at once": {
 			spec:     v1alpha1.RotationPolicySpec{RotateAfter: "x", Overlap: "y", Windows: []v1alpha1.Window{window("now", time.Hour, "")}},
 			problems: []string{"rotateAfter", "overlap", "windows[0]"},

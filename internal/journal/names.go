@@ -88,6 +88,13 @@ const (
 	AnnotationSameAs = prefix + "same-as"
 	// AnnotationAdopted stands on a version that existed upstream before it was in the journal.
 	AnnotationAdopted = prefix + "adopted"
+	// AnnotationRollout is the mark that workloads get which are restarted for the version, and
+	// stands on their pod templates under the same name; absent if none are.
+	AnnotationRollout = prefix + "rollout"
+	// AnnotationRestarted lists the workloads that were, and when. AnnotationRolledOut is when
+	// all of them had replaced their pods.
+	AnnotationRestarted = prefix + "restarted"
+	AnnotationRolledOut = prefix + "rolled-out"
 	// AnnotationExpiresAt is when the upstream ends the version by itself.
 	AnnotationExpiresAt = prefix + "expires-at"
 	// AnnotationRendered stands on the target: nonce, template hash and keyed hash

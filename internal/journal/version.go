@@ -83,6 +83,12 @@ type Version struct {
 	RevokedAt    time.Time
 	RetainedFrom string
 
+	// Wave is the mark of workloads that are restarted for the version; empty if none are to be.
+	Wave string
+	// Restarted says when each workload, as kind/name, was. RolledOut is when all were done.
+	Restarted map[string]time.Time
+	RolledOut time.Time
+
 	// Material, SecretHandle and Seal are empty unless the whole Secret was read.
 	Material     *material.Material
 	SecretHandle material.Secret
@@ -115,6 +121,7 @@ func Parse(object metav1.Object) (Version, error) {
 		UpstreamID:      a[AnnotationUpstreamID],
 		SameAs:          a[AnnotationSameAs],
 		Adopted:         a[AnnotationAdopted] != "",
+		Wave:            a[AnnotationRollout],
 		meta:            secretMetadata(object),
 	}
 	r := reader{annotations: a}
@@ -135,6 +142,8 @@ func Parse(object metav1.Object) (Version, error) {
 	v.RevokedAt = r.time(AnnotationRevokedAt, false)
 	v.AnsweredAt = r.time(AnnotationAnsweredAt, false)
 	v.ExpiresAt = r.time(AnnotationExpiresAt, false)
+	v.Restarted = r.times(AnnotationRestarted)
+	v.RolledOut = r.time(AnnotationRolledOut, false)
 	if format := r.text(AnnotationFormat); format != "" && format != Format {
 		return v, fmt.Errorf("version Secret %s has format %q, this operator reads %q: %w", v.Key.Name, format, Format, ErrTooNew)
 	}
@@ -228,6 +237,25 @@ func (r *reader) time(key string, required bool) time.Time {
 	return t
 }
 
+// times reads a list of names, each with a time.
+func (r *reader) times(key string) map[string]time.Time {
+	text := r.annotations[key]
+	if text == "" {
+		return nil
+	}
+	all := map[string]time.Time{}
+	for part := range strings.SplitSeq(text, ",") {
+		name, at, _ := strings.Cut(part, "@")
+		t, err := time.Parse(time.RFC3339Nano, at)
+		if err != nil || name == "" {
+			r.fail(key)
+			return nil
+		}
+		all[name] = t
+	}
+	return all
+}
+
 func (r *reader) name(key string) types.NamespacedName {
 	namespace, name, ok := strings.Cut(r.annotations[key], "/")
 	if !ok || namespace == "" || name == "" {
@@ -263,6 +291,8 @@ type Intent struct {
 	Holder         string
 	CallDeadline   time.Time
 	Class          upstream.Class
+	// Rolls: workloads are to be restarted when it is published.
+	Rolls bool
 	// Material is what is made here before the call: all of it for class WriteAhead.
 	Material material.Material
 	// Adopted is what the upstream told of a credential that existed already; nil for one that
@@ -316,6 +346,9 @@ func (i Intent) Secret() *corev1.Secret {
 	data[keySeal] = i.Seal
 	if !i.Answers.IsZero() {
 		annotations[AnnotationAnswers] = stamp(i.Answers)
+	}
+	if i.Rolls {
+		annotations[AnnotationRollout] = wave(i.Number, hex.EncodeToString(i.Nonce[:]))
 	}
 	if i.Replaces != "" {
 		annotations[AnnotationReplaces] = i.Replaces
@@ -412,6 +445,40 @@ func Published() Edit { return annotate(AnnotationPublished, "true") }
 
 // RepublishAt records that the version is about to be put back.
 func RepublishAt(t time.Time) Edit { return annotate(AnnotationRepublishAt, stamp(t)) }
+
+// wave marks the workloads of a version. It depends on the version alone, so nobody restarts
+// one twice for it.
+func wave(number int64, nonce string) string { return fmt.Sprintf("%d.%s", number, nonce[:8]) }
+
+// RolledBack records that workloads are to be restarted once more for a version, because pods
+// may use what came after it and was given up.
+func RolledBack(v, givenUp *Version) Edit {
+	return func(o metav1.Object) {
+		again := wave(v.Number, v.Nonce) + "." + wave(givenUp.Number, givenUp.Nonce)
+		a := maps.Clone(o.GetAnnotations())
+		if a[AnnotationRollout] == again {
+			return
+		}
+		a[AnnotationRollout] = again
+		delete(a, AnnotationRestarted)
+		delete(a, AnnotationRolledOut)
+		o.SetAnnotations(a)
+	}
+}
+
+// Restarted records when a workload was.
+func Restarted(workload string, t time.Time) Edit {
+	return func(o metav1.Object) {
+		entry := workload + "@" + stamp(t.Truncate(time.Second))
+		if before := o.GetAnnotations()[AnnotationRestarted]; before != "" {
+			entry = before + "," + entry
+		}
+		annotate(AnnotationRestarted, entry)(o)
+	}
+}
+
+// RolledOut records that all workloads have replaced their pods.
+func RolledOut(t time.Time) Edit { return annotate(AnnotationRolledOut, stamp(t)) }
 
 // RevokedAt records that the upstream object is gone.
 func RevokedAt(t time.Time) Edit { return annotate(AnnotationRevokedAt, stamp(t)) }

@@ -42,7 +42,11 @@ func putBack(s *situation) *Step {
 		return nil // carryOn publishes the newest, which this process has just proven
 	}
 	if candidate != s.newest() && !s.marked(candidate) {
-		return &Step{Action: MarkRepublish, Version: candidate.Number, Needs: FactTarget, Rolls: s.Credential.Rolls && s.givenUp(candidate)}
+		step := &Step{Action: MarkRepublish, Version: candidate.Number, Needs: FactTarget}
+		if givenUp := s.givenUp(candidate); givenUp != nil && s.Credential.Rolls {
+			step.Replaces, step.Rolls = givenUp.Number, true
+		}
+		return step
 	}
 	cause := "the Secret was deleted or edited"
 	if current != nil && current.Failed {
@@ -51,14 +55,15 @@ func putBack(s *situation) *Step {
 	return &Step{Action: Publish, Version: candidate.Number, Needs: FactTarget | FactCredential, Cause: cause}
 }
 
-// givenUp: a version that came after v has served and was rolled back, so that pods may use it.
-func (s *situation) givenUp(v *Version) bool {
-	for i := range s.Versions {
+// givenUp is the newest version after v that has served and was rolled back, so that pods may
+// use it; nil if there is none.
+func (s *situation) givenUp(v *Version) *Version {
+	for i := len(s.Versions) - 1; i >= 0; i-- {
 		if later := &s.Versions[i]; later.Number > v.Number && later.rolledBack() {
-			return true
+			return later
 		}
 	}
-	return false
+	return nil
 }
 
 // marked: this pass chose the version to be put back, and nobody retires it before

@@ -122,7 +122,7 @@ func (s *situation) restart(v *Version, workload string) *Step {
 			"%s is restarted for version %d in the window that opens at %s", workload, v.Number, text(next))}, next)
 		return nil
 	}
-	return &Step{Action: Restart, Version: v.Number, Workload: workload, Needs: FactCredential | FactTarget}
+	return &Step{Action: Restart, Version: v.Number, Workload: workload, Routine: !s.urgent(v), Needs: FactCredential | FactTarget}
 }
 
 // patient: nobody has asked for the version, and what came before it does not end before

@@ -89,7 +89,8 @@ type Step struct {
 	Cause string
 	// Answers is the request that a new version answers.
 	Answers time.Time
-	// Replaces is the number of the published version that a new one follows.
+	// Replaces is the number of the published version that a new one follows, or whose place an
+	// older one takes.
 	Replaces int64
 	// Adopts: the new version is one that exists upstream already.
 	Adopts bool

@@ -39,11 +39,17 @@ func TestTheSamplesApplyAsTheyAre(t *testing.T) {
 	}
 	want := []string{
 		"apiclientcredential.credentials.claviger.dev/billing", "apiclientcredential.credentials.claviger.dev/cert-manager-tpp",
+<<<<<<< HEAD
 		"apiclientcredential.credentials.claviger.dev/message-logs", "apiclientcredential.credentials.claviger.dev/message-logs-mtls",
 		"apiclientcredential.credentials.claviger.dev/monitoring", "apiclientcredential.credentials.claviger.dev/orders-client",
 		"credentialissuer.credentials.claviger.dev/apic", "credentialissuer.credentials.claviger.dev/cf", "credentialissuer.credentials.claviger.dev/neo",
+=======
+		"apiclientcredential.credentials.claviger.dev/monitoring", "apiclientcredential.credentials.claviger.dev/orders",
+		"apiclientcredential.credentials.claviger.dev/orders-client",
+		"credentialissuer.credentials.claviger.dev/apic", "credentialissuer.credentials.claviger.dev/neo",
+>>>>>>> cc8f4a4 (rollout: restart workloads by spec.rollout)
 		"credentialissuer.credentials.claviger.dev/tpp-certificates", "credentialissuer.credentials.claviger.dev/tpp-tokens",
-		"rotationpolicy.credentials.claviger.dev/quarterly", "secret/apic-login",
+		"rotationpolicy.credentials.claviger.dev/quarterly", "rotationpolicy.credentials.claviger.dev/restarting", "secret/apic-login",
 	}
 	if got := strings.Fields(out); strings.Join(got, " ") != strings.Join(want, " ") {
 		t.Errorf("got %q, want %q", got, want)
@@ -146,6 +152,16 @@ func TestRightsAreAsWideAsNeededAndNoWider(t *testing.T) {
 		{operator, "deletecollection secrets", false},
 		{operator, "get configmaps", false},
 		{operator, "create pods", false},
+		{operator, "list pods", true},
+		{operator, "get pods", false},
+		{operator, "patch deployments.apps", true},
+		{operator, "list statefulsets.apps", true},
+		{operator, "get daemonsets.apps", true},
+		{operator, "watch deployments.apps", false}, // they are never cached
+		{operator, "update deployments.apps", false},
+		{operator, "create deployments.apps", false},
+		{operator, "delete daemonsets.apps", false},
+		{operator, "patch replicasets.apps", false},
 		{operator, "create leases.coordination.k8s.io", false}, // only in its own namespace
 		{operator, "list namespaces", false},
 		{operator, "escalate clusterroles.rbac.authorization.k8s.io", false},

@@ -42,6 +42,8 @@ func rule(t *testing.T, text string) rbacv1.PolicyRule {
 	switch r.Resources[0] {
 	case "secrets":
 		r.APIGroups = []string{""}
+	case "deployments", "statefulsets", "daemonsets":
+		r.APIGroups = []string{"apps"}
 	case "*":
 		r.APIGroups = []string{"*"}
 	}
@@ -435,6 +437,55 @@ func TestAdoptingNeedsTheRightToGetTheSecret(t *testing.T) {
 		{"who may get the Secret may name it", reader, adopt("by-hand"), ""},
 		{"but not another one", reader, adopt("another"), "you may not get Secret another"},
 		{"an editor can leave the reference and change something else", editor, patching("billing", `{"spec":{"suspend":true}}`), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			requireAllowed(t, test.try(t.Context(), test.client.Resource(credentials).Namespace(namespace)), test.refusal)
+		})
+	}
+}
+
+func TestRestartingNeedsTheRightToPatch(t *testing.T) {
+	namespace := newNamespace(t, "rollout")
+	base := object(t, credential)
+	create(t, credentials, namespace, base)
+	const everyDay = "get,list,watch,create,update,patch,delete apiclientcredentials"
+	editor := tenant(t, namespace, "restarting-editor", everyDay, "get,list,watch deployments,statefulsets,daemonsets", "patch statefulsets ledger")
+	owner := tenant(t, namespace, "restarting-owner", everyDay, "patch deployments billing")
+	team := tenant(t, namespace, "restarting-team", everyDay, "patch deployments,daemonsets")
+	rollout := func(entries string) func(context.Context, dynamic.ResourceInterface) error {
+		return patching("billing", `{"spec":{"rollout":[`+entries+`]}}`)
+	}
+	const (
+		byName   = `{"kind":"Deployment","name":"billing"}`
+		byLabels = `{"kind":"Deployment","selector":{"matchLabels":{"uses":"billing-api"}}}`
+		daemon   = `{"kind":"DaemonSet","name":"billing"}`
+		ledger   = `{"kind":"StatefulSet","name":"ledger"}`
+		refusal  = "you may not patch "
+	)
+	for _, test := range []struct {
+		name    string
+		client  *dynamic.DynamicClient
+		try     func(context.Context, dynamic.ResourceInterface) error
+		refusal string
+	}{
+		{"an editor cannot list a Deployment that he may not patch", editor, rollout(byName), refusal + "Deployment billing"},
+		{
+			"nor create a credential that does", editor,
+			creating(changed(t, base, `{metadata: {name: new}, spec: {secret: {name: new-api}, rollout: [{kind: Deployment, name: billing}]}}`)), refusal + "Deployment billing",
+		},
+		{"he can list a StatefulSet that he may patch", editor, rollout(ledger), ""},
+		{"all that he may not patch is named", editor, rollout(ledger + "," + byName + "," + daemon), refusal + "Deployment billing, DaemonSet billing"},
+		{"who may patch one by name may list it", owner, rollout(byName), ""},
+		{"but not one of another kind", owner, rollout(byName + "," + daemon), refusal + "DaemonSet billing"},
+		{"nor all of the kind by labels", owner, rollout(byLabels), refusal + "Deployment by labels"},
+		{"who may patch all of a kind may choose them by labels", team, rollout(byLabels + "," + daemon), ""},
+		{"who leaves entries as they are needs nothing for them", editor, rollout(ledger + "," + byLabels), ""},
+		{"nor who changes something else", owner, patching("billing", `{"spec":{"suspend":true}}`), ""},
+		{"nor who removes them", owner, patching("billing", `{"spec":{"rollout":null}}`), ""},
+		{
+			"sixteen entries are not too many for the rule", team,
+			rollout(strings.TrimSuffix(strings.Repeat(byName+",", 15), ",") + "," + ledger), refusal + "StatefulSet ledger",
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			requireAllowed(t, test.try(t.Context(), test.client.Resource(credentials).Namespace(namespace)), test.refusal)

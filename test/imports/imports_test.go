@@ -86,7 +86,7 @@ func below(p string, folders ...string) bool {
 
 // The packages by their part in the design. Adapters and simulators come in pairs.
 var (
-	pure = []string{"internal/rotation", "internal/interval", "internal/render", "internal/approval", "internal/uptake"}
+	pure = []string{"internal/rotation", "internal/interval", "internal/render", "internal/approval", "internal/uptake", "internal/rollout"}
 	// Each adapter has a line of its own.
 	adapters = []string{
 		"internal/apiconnect",

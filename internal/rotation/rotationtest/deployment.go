@@ -154,22 +154,12 @@ func (d *deployment) Act(seen, live *World, step rotation.Step) (known, done boo
 		return true, true
 	case rotation.MarkRepublish:
 		if now := live.byNonce(r.Nonce); step.Rolls && now != nil && now.revision == r.revision {
-			d.putBack(r, seen)
+			d.instead = slices.DeleteFunc(slices.Clone(d.instead), func(i [2]int) bool { return i[0] == r.Nonce })
+			d.instead = append(d.instead, [2]int{r.Nonce, seen.find(step.Replaces).Nonce})
 			was.instead = slices.Clip(d.instead)
 		}
 	}
 	return false, false
-}
-
-// putBack writes down which version takes the place of which, as the world marks it.
-func (d *deployment) putBack(r *Record, w *World) {
-	for i := range w.Journal {
-		later := &w.Journal[i]
-		if w.mine(later) && later.Number > r.Number && !later.failedAt.IsZero() && later.notedPublished {
-			d.instead = slices.DeleteFunc(slices.Clone(d.instead), func(i [2]int) bool { return i[0] == r.Nonce })
-			d.instead = append(d.instead, [2]int{r.Nonce, later.Nonce})
-		}
-	}
 }
 
 // Events are what happens around the workload. The operator is told of nothing.
@@ -207,14 +197,20 @@ func (d *deployment) start(w *World) bool {
 	if !w.Target.Exists || w.Target.Holds == 0 || w.Target.uid != w.uid || w.Target.foreign || !o.Live && !o.Killed {
 		return false
 	}
-	d.rolling, d.runs, d.created, d.holds = false, true, w.Now, w.Target.Holds
+	holds := w.Target.Holds
+	// What was made so lately was published later still, and the node gives the new pod what it
+	// remembers of the old one. A template that is written anew leaves the version as it is.
+	if d.runs && w.Now.Before(o.since.Add(propagation+uptakeMargin)) {
+		holds = d.holds
+	}
+	d.rolling, d.runs, d.created, d.holds = false, true, w.Now, holds
 	return true
 }
 
 // Broken: what the pod holds was revoked for no good reason.
 func (d *deployment) Broken(w *World) []string {
-	if !d.runs || d.holds == 0 || w.Ending() {
-		return nil
+	if !d.runs || d.holds == 0 || w.Ending() || w.uid != 1 {
+		return nil // what was promised ends with the credential, and another one of its name promises anew
 	}
 	o := w.Upstream[d.holds]
 	condemned := !w.CompromisedAt.IsZero() || !w.RollbackAt.IsZero() || w.abandonAll
