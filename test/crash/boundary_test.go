@@ -33,6 +33,8 @@ var worst = []string{
 	"Revoke/before",
 	"Revoke/after", // dead upstream, and the journal does not know
 	"Release/after",
+	"Restart/after", // a workload replaces its pods, and the journal does not know
+	"NoteRollout/after",
 	"MarkRepublish/after", // chosen to be put back, and not there
 	"DeleteTarget/after",
 	"Retain/after", // half of it is let go
@@ -90,6 +92,7 @@ func TestADeathAtAnyBoundaryChangesNoOutcome(t *testing.T) {
 	for i := range 2 {
 		d.menders = append(d.menders, s.steady(mended, fmt.Sprintf("mended-%d", i), 6*time.Second, 12*time.Second))
 	}
+	s.rolling(s.namespace("rolling", "4s", time.Minute), "rolling")
 	mortal := s.namespace("mortal", "4s", time.Minute)
 	for i := range 3 {
 		s.mortal(mortal, fmt.Sprintf("mortal-%d", i))

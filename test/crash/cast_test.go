@@ -9,10 +9,12 @@ import (
 	"sync"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
@@ -29,6 +31,8 @@ type actor struct {
 	// requests are those that were answered, issues the credentials that had to be
 	// issued from nothing. Together they are all that may ever have been issued.
 	requests, issues int
+	// rollout are the workloads that its credential restarts.
+	rollout []v1alpha1.RolloutTarget
 	// keeps: its versions and its Secret outlive the credential.
 	keeps bool
 
@@ -121,6 +125,7 @@ func (a *actor) create(policy v1alpha1.DeletionPolicy, issuer string) bool {
 				},
 				Secret:         v1alpha1.TargetSecret{Name: a.secret},
 				DeletionPolicy: policy,
+				Rollout:        a.rollout,
 			},
 		})
 		return err == nil || apierrors.IsAlreadyExists(err), ignore(err, apierrors.IsAlreadyExists)
@@ -217,6 +222,49 @@ func (s *stage) steady(ns, name string, least, most time.Duration) *actor {
 		return a.curtain.Err() != nil || a.rotate()
 	})
 	return a
+}
+
+// rolling rotates under a Deployment that is restarted for each version, and for none twice.
+// It has no pods, so that its rollouts end without a node.
+func (s *stage) rolling(ns, name string) {
+	s.t.Helper()
+	a := s.actor(ns, name)
+	a.issues, a.rollout = 1, []v1alpha1.RolloutTarget{{Kind: "Deployment", Name: name}}
+	deployed := func() bool {
+		return a.until("makes a Deployment", func() (bool, error) {
+			err := a.world.Client.Create(a.ctx, podless(ns, name))
+			return err == nil || apierrors.IsAlreadyExists(err), ignore(err, apierrors.IsAlreadyExists)
+		})
+	}
+	a.play(func() bool { return deployed() && a.create(v1alpha1.DeletionRevoke, "apic") && a.published() }, func() bool {
+		a.pause(3*time.Second, 5*time.Second)
+		if a.curtain.Err() == nil && !a.rotate() {
+			return false
+		}
+		return a.until("counts restarts", func() (bool, error) {
+			d := &appsv1.Deployment{}
+			err := a.world.Client.Get(a.ctx, a.key(), d)
+			// Made once, and changed by nobody but the operator.
+			if restarts := int(d.Generation) - 1; err == nil && restarts > a.requests {
+				a.fault("%s/%s: the workload was restarted %d times for %d versions", ns, name, restarts, a.requests)
+			}
+			return err == nil, err
+		})
+	})
+}
+
+func podless(ns, name string) *appsv1.Deployment {
+	labels := map[string]string{"app": name}
+	return &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: ptr.To[int32](0), Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "workload", Image: "workload"}}},
+			},
+		},
+	}
 }
 
 // mortal is born and deleted again and again, each time with a new issuer. When a

@@ -70,7 +70,7 @@ func newWorld(t testing.TB) *operatortest.World {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	world, err := operatortest.Start(ctx, operatortest.Options{Binary: binary})
+	world, err := operatortest.Start(ctx, operatortest.Options{Binary: binary, Controllers: []string{"deployment-controller", "replicaset-controller"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,6 +124,7 @@ func (s *stage) namespace(name string, overlap v1alpha1.Interval, verify time.Du
 		Spec: v1alpha1.RotationPolicySpec{
 			Selector: &metav1.LabelSelector{}, RotateAfter: "Unlimited", Overlap: overlap,
 			Verify: v1alpha1.VerifyPolicy{Timeout: &metav1.Duration{Duration: verify}},
+			Uptake: &v1alpha1.UptakePolicy{Margin: &metav1.Duration{}}, // workloads are restarted at once
 		},
 	}
 	for _, o := range []client.Object{
