@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -79,14 +78,8 @@ func (s *stage) engage(ctx context.Context) (*cast, error) {
 		remote: s.upstream.remote, operator: s.operator, story: s.story, inspect: s.inspect,
 		held: s.scene.held, wanted: max(leastKills, s.settings.rotations), credentials: s.settings.credentials,
 	}
-	// Those whose workloads are Deployments live in pods.
-	s.scene.employ(c.fleet, slices.DeleteFunc(slices.Clone(c.credentials), restartsWorkloads)...)
-	s.scene.deploy(&kubelet{client: s.admin, scene: s.scene, fleet: c.fleet})
+	s.scene.employ(c.fleet, c.credentials...)
 	return c, nil
-}
-
-func restartsWorkloads(credential *v1alpha1.APIClientCredential) bool {
-	return len(credential.Spec.Rollout) > 0
 }
 
 // rotate applies the manifests and kills the operator until every credential was
