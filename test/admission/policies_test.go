@@ -448,6 +448,8 @@ func TestRestartingNeedsTheRightToPatch(t *testing.T) {
 	namespace := newNamespace(t, "rollout")
 	base := object(t, credential)
 	create(t, credentials, namespace, base)
+	create(t, credentials, namespace, changed(t, base, `{metadata: {name: rolling}, spec: {secret: {name: rolling-api},
+		rollout: [{kind: Deployment, selector: {matchLabels: {uses: billing-api}}}, {kind: DaemonSet, name: billing}]}}`))
 	const everyDay = "get,list,watch,create,update,patch,delete apiclientcredentials"
 	editor := tenant(t, namespace, "restarting-editor", everyDay, "get,list,watch deployments,statefulsets,daemonsets", "patch statefulsets ledger")
 	owner := tenant(t, namespace, "restarting-owner", everyDay, "patch deployments billing")
@@ -479,9 +481,13 @@ func TestRestartingNeedsTheRightToPatch(t *testing.T) {
 		{"but not one of another kind", owner, rollout(byName + "," + daemon), refusal + "DaemonSet billing"},
 		{"nor all of the kind by labels", owner, rollout(byLabels), refusal + "Deployment by labels"},
 		{"who may patch all of a kind may choose them by labels", team, rollout(byLabels + "," + daemon), ""},
-		{"who leaves entries as they are needs nothing for them", editor, rollout(ledger + "," + byLabels), ""},
-		{"nor who changes something else", owner, patching("billing", `{"spec":{"suspend":true}}`), ""},
-		{"nor who removes them", owner, patching("billing", `{"spec":{"rollout":null}}`), ""},
+		{
+			"who leaves entries as they are needs nothing for them", editor,
+			patching("rolling", `{"spec":{"rollout":[`+ledger+`,`+byLabels+`]}}`), "",
+		},
+		{"he may not change one", editor, patching("rolling", `{"spec":{"rollout":[`+byName+`]}}`), refusal + "Deployment billing"},
+		{"who changes something else needs nothing", owner, patching("rolling", `{"spec":{"suspend":true}}`), ""},
+		{"nor who removes them", owner, patching("rolling", `{"spec":{"rollout":null}}`), ""},
 		{
 			"sixteen entries are not too many for the rule", team,
 			rollout(strings.TrimSuffix(strings.Repeat(byName+",", 15), ",") + "," + ledger), refusal + "StatefulSet ledger",
