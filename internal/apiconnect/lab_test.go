@@ -96,6 +96,8 @@ func (l *lab) Open() (upstream.Upstream, error) {
 	return apiconnect.NewDriver(time.Now).Open(settings(l.sim, nil))
 }
 
+func (l *lab) Shaper() upstream.Shaper { return apiconnect.NewDriver(time.Now) }
+
 func (l *lab) Parameters() json.RawMessage {
 	if l.probe {
 		return json.RawMessage(`{"consumerOrg":"retail","app":"billing","probe":{"path":"/orders/health"}}`)

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/claviger-dev/claviger/internal/cloudfoundry"
 	"github.com/claviger-dev/claviger/internal/cloudfoundrysim"
 	"github.com/claviger-dev/claviger/internal/simkit"
 	"github.com/claviger-dev/claviger/internal/upstream"
@@ -58,6 +59,9 @@ func TestKeysOfEveryTypeLogInUntilTheyAreRevoked(t *testing.T) {
 			}
 			if m := issued.Material; (tc.days > 0) != (m.Certificate != "" && m.Chain != "" && !m.PrivateKey.Empty()) || m.Document.Empty() || m.Attributes["tokenURL"] == "" {
 				t.Errorf("the material lacks something: %v", m.Attributes)
+			}
+			if flaw := cloudfoundry.NewDriver(time.Now).Shape(r.Parameters).Unfit(issued.Material); flaw != "" {
+				t.Errorf("not as announced: %s", flaw)
 			}
 			h := handle(r, issued)
 			if verdict, err := account.(upstream.Verifier).Verify(t.Context(), h); err != nil || !verdict.Accepted {

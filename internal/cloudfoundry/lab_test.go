@@ -98,6 +98,8 @@ func (l *lab) Open() (upstream.Upstream, error) {
 	return cloudfoundry.NewDriver(time.Now).Open(settings(l.sim, l.login))
 }
 
+func (l *lab) Shaper() upstream.Shaper { return cloudfoundry.NewDriver(time.Now) }
+
 func (l *lab) Parameters() json.RawMessage { return json.RawMessage(l.parameters) }
 
 func (l *lab) Absent() map[string]json.RawMessage {

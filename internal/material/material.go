@@ -8,6 +8,7 @@ package material
 import (
 	"crypto/subtle"
 	"log/slog"
+	"strings"
 )
 
 // redacted is what a secret shows of itself everywhere.
@@ -82,7 +83,8 @@ type Material struct {
 
 // Fields returns the values under the names that templates use. Empty fields are
 // left out, so that a template that asks for one fails loudly instead of
-// publishing an empty string. An attribute never hides a field of the same name.
+// publishing an empty string. An attribute never hides a field of the same name. What is
+// PEM ends with a line break, so that one can stand behind the other.
 func (m Material) Fields() map[string]string {
 	fields := map[string]string{}
 	for name, value := range m.Attributes {
@@ -91,15 +93,23 @@ func (m Material) Fields() map[string]string {
 		}
 	}
 	for name, value := range map[string]string{
-		"clientID": m.ClientID, "clientSecret": m.ClientSecret.Reveal(),
-		"certificate": m.Certificate, "chain": m.Chain, "privateKey": m.PrivateKey.Reveal(),
-		"token": m.Token.Reveal(), "apiKey": m.APIKey.Reveal(), "document": m.Document.Reveal(),
+		FieldClientID: m.ClientID, FieldClientSecret: m.ClientSecret.Reveal(),
+		FieldCertificate: closed(m.Certificate), FieldChain: closed(m.Chain), FieldPrivateKey: closed(m.PrivateKey.Reveal()),
+		FieldToken: m.Token.Reveal(), FieldAPIKey: m.APIKey.Reveal(), FieldDocument: m.Document.Reveal(),
 	} {
 		if value != "" {
 			fields[name] = value
 		}
 	}
 	return fields
+}
+
+// closed ends a text with a line break.
+func closed(text string) string {
+	if text == "" || strings.HasSuffix(text, "\n") {
+		return text
+	}
+	return text + "\n"
 }
 
 // Empty reports whether there is nothing that could log in.

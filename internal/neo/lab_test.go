@@ -113,6 +113,8 @@ const (
 	probed = `{"application":"a99tmn","roles":["IntegrationOperationServer.read","NodeManager.read"],"probe":{"path":"/api/v1/MessageProcessingLogs?$top=1"}}`
 )
 
+func (l *lab) Shaper() upstream.Shaper { return neo.NewDriver(time.Now) }
+
 func (l *lab) Parameters() json.RawMessage {
 	if l.probe {
 		return json.RawMessage(probed)

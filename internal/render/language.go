@@ -7,10 +7,20 @@ import (
 	"slices"
 	"strings"
 	"text/template/parse"
+
+	"github.com/claviger-dev/claviger/internal/material"
 )
 
-// expression gives a text from the fields of a material.
-type expression func(fields map[string]string) (string, error)
+// expression gives a text from the values at hand.
+type expression func(values) (string, error)
+
+// values are what a template may show: the fields of a material, the one that the
+// innermost "with" is about, and what else a rendering needs.
+type values struct {
+	fields map[string]string
+	dot    string
+	input  Input
+}
 
 // compiler turns templates into expressions. It goes through the syntax tree once
 // and knows a few kinds of nodes; every other kind is refused, also those that a
@@ -18,9 +28,11 @@ type expression func(fields map[string]string) (string, error)
 // down, brings functions that cannot be removed (printf pads to a width of a
 // million), and prints values in its errors.
 type compiler struct {
-	known map[string]string // the names of the fields that there are
-	used  map[string]bool   // the names of the fields seen so far
-	calls int               // function calls seen so far
+	shape material.Shape
+	used  map[string]bool // the names of the fields seen so far
+	calls int             // function calls seen so far
+	asked []string        // fields that a branch has asked for, the innermost last
+	dots  int             // how many "with" are around
 }
 
 // compile compiles the template of one key.
@@ -38,8 +50,16 @@ func (c *compiler) compile(text string) (expression, error) {
 	if len(trees) != 1 || trees[name] != tree {
 		return nil, notAvailable("define")
 	}
+	return c.list(tree.Root)
+}
+
+// list compiles what stands one after the other; nothing at all is an empty text.
+func (c *compiler) list(nodes *parse.ListNode) (expression, error) {
 	var parts []expression
-	for _, node := range tree.Root.Nodes {
+	if nodes == nil {
+		return concatenated(parts), nil
+	}
+	for _, node := range nodes.Nodes {
 		part, err := c.node(node)
 		if err != nil {
 			return nil, err
@@ -51,10 +71,10 @@ func (c *compiler) compile(text string) (expression, error) {
 
 // concatenated is the parts, one after the other.
 func concatenated(parts []expression) expression {
-	return func(fields map[string]string) (string, error) {
+	return func(v values) (string, error) {
 		var b strings.Builder
 		for _, part := range parts {
-			text, err := part(fields)
+			text, err := part(v)
 			if err != nil {
 				return "", err
 			}
@@ -74,9 +94,9 @@ func (c *compiler) node(node parse.Node) (expression, error) {
 	case *parse.ActionNode:
 		return c.pipe(n.Pipe)
 	case *parse.IfNode:
-		return nil, notAvailable("if")
+		return c.branch(n.BranchNode, false)
 	case *parse.WithNode:
-		return nil, notAvailable("with")
+		return c.branch(n.BranchNode, true)
 	case *parse.RangeNode:
 		return nil, notAvailable("range")
 	case *parse.TemplateNode:
@@ -86,12 +106,71 @@ func (c *compiler) node(node parse.Node) (expression, error) {
 	}
 }
 
+// branch compiles "if .field" and "with .field": one text if there is a value, another or
+// none if there is not. Inside of "with" the dot is that value.
+func (c *compiler) branch(n parse.BranchNode, dot bool) (expression, error) {
+	name, err := c.condition(n)
+	if err != nil {
+		return nil, err
+	}
+	c.asked = append(c.asked, name)
+	if dot {
+		c.dots++
+	}
+	there, err := c.list(n.List)
+	c.asked = c.asked[:len(c.asked)-1]
+	if dot {
+		c.dots--
+	}
+	if err != nil {
+		return nil, err
+	}
+	absent, err := c.list(n.ElseList)
+	if err != nil {
+		return nil, err
+	}
+	return func(v values) (string, error) {
+		value, ok := v.fields[name]
+		if !ok {
+			return absent(v)
+		}
+		if dot {
+			v.dot = value
+		}
+		return there(v)
+	}, nil
+}
+
+// condition is the name of the field that a branch asks for.
+func (c *compiler) condition(n parse.BranchNode) (string, error) {
+	if len(n.Pipe.Decl) > 0 {
+		return "", notAvailable(short(n.Pipe.Decl[0].String()) + " :=")
+	}
+	if len(n.Pipe.Cmds) == 1 && len(n.Pipe.Cmds[0].Args) == 1 {
+		if name, ok := c.fieldName(n.Pipe.Cmds[0].Args[0]); ok {
+			return name, c.exists(name)
+		}
+	}
+	return "", fmt.Errorf("with and if ask for one value, as in {{ with .url }}{{ . }}{{ end }}, not for %s", short(n.Pipe.String()))
+}
+
+// fieldName is the name in .name, outside of "with", and in $.name everywhere.
+func (c *compiler) fieldName(node parse.Node) (string, bool) {
+	switch n := node.(type) {
+	case *parse.FieldNode:
+		return strings.Join(n.Ident, "."), c.dots == 0
+	case *parse.VariableNode:
+		return strings.Join(n.Ident[1:], "."), n.Ident[0] == "$" && len(n.Ident) > 1
+	}
+	return "", false
+}
+
 func notAvailable(what string) error {
-	return fmt.Errorf("%q is not available: a template has only texts, values such as {{ .clientID }} and functions as in {{ .clientID | json }}", what)
+	return fmt.Errorf("%q is not available: a template has only texts, values such as {{ .clientID }}, {{ with .url }}{{ . }}{{ end }} and functions as in {{ .clientID | json }}", what)
 }
 
 func constant(text string) expression {
-	return func(map[string]string) (string, error) { return text, nil }
+	return func(values) (string, error) { return text, nil }
 }
 
 // pipe compiles "command | command ...". Each command gets the value of the one
@@ -139,9 +218,17 @@ func (c *compiler) command(cmd *parse.CommandNode, piped expression) (expression
 // operand compiles what can stand as an argument: a field, a text in quotes, or a
 // pipeline in parentheses.
 func (c *compiler) operand(node parse.Node) (expression, error) {
+	if name, ok := c.fieldName(node); ok {
+		return c.field(name)
+	}
 	switch n := node.(type) {
 	case *parse.FieldNode:
-		return c.field(strings.Join(n.Ident, "."))
+		return nil, fmt.Errorf("inside of with the dot is its value: use $%s", short(n.String()))
+	case *parse.DotNode:
+		if c.dots == 0 {
+			return nil, errors.New(". is not a value outside of with: use a field such as .clientID")
+		}
+		return func(v values) (string, error) { return v.dot, nil }, nil
 	case *parse.StringNode:
 		return constant(n.Text), nil
 	case *parse.PipeNode:
@@ -153,15 +240,26 @@ func (c *compiler) operand(node parse.Node) (expression, error) {
 	}
 }
 
+// exists refuses a name that no material has.
+func (c *compiler) exists(name string) error {
+	if !slices.Contains(material.FieldNames(), name) && !slices.Contains(material.AttributeNames(), name) {
+		return fmt.Errorf("there is no field .%s: use %s", short(name), names(append(material.FieldNames(), material.AttributeNames()...)))
+	}
+	return nil
+}
+
 func (c *compiler) field(name string) (expression, error) {
-	if _, ok := c.known[name]; !ok {
-		return nil, fmt.Errorf("there is no field .%s: use %s", short(name), list(".", c.known))
+	if err := c.exists(name); err != nil {
+		return nil, err
+	}
+	if c.shape.Known() && !c.shape.May(name) && !slices.Contains(c.asked, name) {
+		return nil, fmt.Errorf("this credential has no .%s: it has %s", name, names(slices.Concat(c.shape.Always, c.shape.Sometimes)))
 	}
 	c.used[name] = true
-	return func(fields map[string]string) (string, error) {
-		value, ok := fields[name]
+	return func(v values) (string, error) {
+		value, ok := v.fields[name]
 		if !ok {
-			return "", fmt.Errorf("this credential has no .%s: it has %s", name, list(".", fields))
+			return "", fmt.Errorf("this credential has no .%s: it has %s", name, list(".", v.fields))
 		}
 		return value, nil
 	}, nil
@@ -183,8 +281,8 @@ func (c *compiler) call(name string, args []expression) (expression, error) {
 	if c.calls++; c.calls > maxCalls {
 		return nil, fmt.Errorf("more than %d function calls", maxCalls)
 	}
-	return func(fields map[string]string) (string, error) {
-		argument, err := concatenated(args)(fields)
+	return func(v values) (string, error) {
+		argument, err := concatenated(args)(v)
 		if err != nil {
 			return "", err
 		}

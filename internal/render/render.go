@@ -1,8 +1,8 @@
 // Package render turns the material of a version into the data of a Secret. The one
 // idea: a template is a list of values, not a program. It has texts, the fields of
-// the material and a closed set of pure functions from text to text; it has no
-// conditions, loops, variables or definitions, so it always ends, its cost is
-// bounded by its length, and the same material always renders to the same bytes.
+// the material, a question whether there is one, and a closed set of pure functions
+// from text to text; it has no loops, variables or definitions, so it always ends, its
+// cost is bounded by its length, and the same material always renders to the same bytes.
 // The last point decides what is published: a version is the content of a Secret if
 // the Secret holds, byte for byte, what the version renders.
 //
@@ -61,6 +61,23 @@ var secretKey = regexp.MustCompile(`^[-._a-zA-Z0-9]+$`)
 type Spec struct {
 	Preset string
 	Data   map[string]string
+	// Shape says which fields the material will have; the zero Shape if nobody knows.
+	Shape material.Shape
+	// Profile is for PKCS12; ProfileModern2023 by default.
+	Profile string
+	// Registry is for DockerConfigJSON.
+	Registry string
+	// BindingType and Provider are for ServiceBinding; the provider may be left out.
+	BindingType string
+	Provider    string
+}
+
+// Input is what a rendering takes beside the material.
+type Input struct {
+	// Nonce is the version's: what is random elsewhere is drawn from it.
+	Nonce string
+	// Password is for the preset PKCS12.
+	Password material.Secret
 }
 
 // Template is a compiled Spec. It is safe for concurrent use.
@@ -69,6 +86,8 @@ type Template struct {
 	values map[string]expression
 	fields []string // sorted
 	hash   string
+	// password: a rendering needs one.
+	password bool
 }
 
 // Compile checks a Spec completely: what it accepts renders every complete
@@ -80,7 +99,7 @@ func Compile(spec Spec) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := compiler{known: probes()[0].Fields(), used: map[string]bool{}}
+	c := compiler{shape: spec.Shape, used: map[string]bool{}}
 	t := &Template{
 		keys:   slices.Sorted(maps.Keys(data)),
 		values: make(map[string]expression, len(data)),
@@ -90,12 +109,20 @@ func Compile(spec Spec) (*Template, error) {
 		if err := checkKey(key); err != nil {
 			return nil, err
 		}
+		if profile, ok := strings.CutPrefix(data[key], keystoreMark); ok && spec.Preset == PresetPKCS12 {
+			t.password = true
+			t.values[key] = func(v values) (string, error) { return encodeKeystore(profile, v.fields, v.input) }
+			continue
+		}
 		if t.values[key], err = c.compile(data[key]); err != nil {
 			return nil, fmt.Errorf("template of key %q: %w", key, err)
 		}
 	}
 	t.fields = slices.Sorted(maps.Keys(c.used))
-	if err := t.distinguishes(); err != nil {
+	if t.password {
+		return t, nil // it has the private key in it
+	}
+	if err := t.distinguishes(spec.Shape); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -111,7 +138,7 @@ func (s Spec) templates() (map[string]string, error) {
 	case len(s.Data) != 0:
 		return s.Data, nil
 	}
-	return preset(s.Preset)
+	return preset(s)
 }
 
 func checkKey(key string) error {
@@ -124,44 +151,61 @@ func checkKey(key string) error {
 	return nil
 }
 
-// distinguishes refuses a template under which two materials that differ in every
-// field look alike.
-func (t *Template) distinguishes() error {
-	var rendered [2]map[string][]byte
-	for i, probe := range probes() {
-		var err error
-		if rendered[i], err = t.Render(probe); err != nil {
-			return err
-		}
+// distinguishes refuses a template under which two versions look alike, whether or not
+// they have the fields that a version may lack.
+func (t *Template) distinguishes(shape material.Shape) error {
+	if !shape.Known() {
+		shape = material.Shape{Always: slices.Concat(material.FieldNames(), material.AttributeNames())}
 	}
-	if maps.EqualFunc(rendered[0], rendered[1], bytes.Equal) {
-		return fmt.Errorf("template: it renders alike for every credential: use at least one of %s", list(".", probes()[0].Fields()))
+	all := slices.Concat(shape.Always, shape.Sometimes)
+	alike, err := t.alike(all)
+	if err != nil {
+		return err
+	}
+	if !alike {
+		// One that needs what is not always there fails then, which is no likeness.
+		alike, err = t.alike(shape.Always)
+		alike = alike && err == nil
+	}
+	if alike {
+		own := slices.DeleteFunc(all, func(f string) bool { return !slices.Contains(material.FieldNames(), f) })
+		return fmt.Errorf("template: it renders alike for every version of the credential: use at least one of %s", names(own))
 	}
 	return nil
 }
 
-// probes returns two materials that differ in every field.
-func probes() [2]material.Material {
-	probe := func(which string) material.Material {
-		return material.Material{
-			ClientID: which + "-probe", ClientSecret: material.New(which + "-secret"),
-			Certificate: which + "-certificate", Chain: which + "-chain", PrivateKey: material.New(which + "-key"),
-			Token: material.New(which + "-token"), APIKey: material.New(which + "-api-key"), Document: material.New(`"` + which + `"`),
-			Attributes: map[string]string{"url": which + "-url", "tokenURL": which + "-token-url"},
+// alike renders two materials that have these fields and differ in all that are not
+// attributes: those may be the same for all versions of a credential.
+func (t *Template) alike(fields []string) (bool, error) {
+	var rendered [2]map[string][]byte
+	for i, which := range []string{"first", "other"} {
+		probe := map[string]string{}
+		for _, field := range fields {
+			probe[field] = field
+			if slices.Contains(material.FieldNames(), field) {
+				probe[field] = which + "-" + field
+			}
+		}
+		var err error
+		if rendered[i], err = t.render(values{fields: probe}); err != nil {
+			return false, err
 		}
 	}
-	return [2]material.Material{probe("first"), probe("other")}
+	return maps.EqualFunc(rendered[0], rendered[1], bytes.Equal), nil
 }
 
 // Render returns the data of the Secret, one value for each key. It fails if the
 // material lacks a field that a template uses, and never renders an empty text for
 // it: a workload that finds an empty password fails later and says less.
-func (t *Template) Render(m material.Material) (map[string][]byte, error) {
-	fields := m.Fields()
+func (t *Template) Render(m material.Material, in Input) (map[string][]byte, error) {
+	return t.render(values{fields: m.Fields(), input: in})
+}
+
+func (t *Template) render(v values) (map[string][]byte, error) {
 	data := make(map[string][]byte, len(t.keys))
 	total := 0
 	for _, key := range t.keys {
-		value, err := t.values[key](fields)
+		value, err := t.values[key](v)
 		if err != nil {
 			return nil, fmt.Errorf("template of key %q: %w", key, err)
 		}
@@ -176,6 +220,9 @@ func (t *Template) Render(m material.Material) (map[string][]byte, error) {
 // Fields returns the fields of the material that the template uses, sorted. A
 // template without clientSecret cannot tell apart two versions that share an id.
 func (t *Template) Fields() []string { return slices.Clone(t.fields) }
+
+// NeedsPassword reports whether a rendering needs Input.Password.
+func (t *Template) NeedsPassword() bool { return t.password }
 
 // Keys returns the keys of the Secret that the template renders, sorted.
 func (t *Template) Keys() []string { return slices.Clone(t.keys) }

@@ -30,7 +30,7 @@ func mustCompile(t *testing.T, spec Spec) *Template {
 
 func mustRender(t *testing.T, spec Spec, m material.Material) map[string]string {
 	t.Helper()
-	data, err := mustCompile(t, spec).Render(m)
+	data, err := mustCompile(t, spec).Render(m, Input{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestCompileRefusesWithAHint(t *testing.T) {
 		hint string
 	}{
 		"both forms":                        {Spec{Preset: "JSON", Data: map[string]string{"k": id}}, "choose one"},
-		"an unknown preset":                 {Spec{Preset: "Json"}, `no preset "Json": choose one of BasicAuth, ClientIDSecret, Environment, JSON`},
+		"an unknown preset":                 {Spec{Preset: "Json"}, `no preset "Json": choose one of AccessToken, BasicAuth, ClientIDSecret,`},
 		"too many keys":                     {Spec{Data: manyKeys}, "65 keys: at most 64"},
 		"an empty key":                      {Spec{Data: map[string]string{"": id}}, `"" is not a key`},
 		"a key with a slash":                {Spec{Data: map[string]string{"a/b": id}}, `"a/b" is not a key`},
@@ -148,11 +148,19 @@ func TestCompileRefusesWithAHint(t *testing.T) {
 		"a value that is called":            {one("{{ .clientID .clientSecret }}"), ".clientID is a value and takes no arguments"},
 		"a value that is piped into":        {one("{{ .clientID | .clientSecret }}"), ".clientSecret is a value"},
 		"the dot":                           {one("{{ . }}"), ". is not a value"},
-		"the root":                          {one("{{ $.clientID }}"), "$.clientID is not a value"},
+		"the root":                          {one("{{ $ }}"), "$ is not a value"},
+		"an unknown field of the root":      {one("{{ $.clientId }}"), "no field .clientId"},
+		"a field where the dot is a value":  {one("{{ with .url }}{{ .clientID }}{{ end }}"), "inside of with the dot is its value: use $.clientID"},
+		"the dot behind a with":             {one("{{ with .url }}x{{ end }}{{ . }}"), ". is not a value outside of with"},
+		"the dot in the other branch":       {one("{{ with .url }}x{{ else }}{{ . }}{{ end }}"), ". is not a value outside of with"},
+		"the dot in an if":                  {one("{{ if .url }}{{ . }}{{ end }}"), ". is not a value outside of with"},
+		"a question about a text":           {one(`{{ if "x" }}{{ .clientID }}{{ end }}`), `with and if ask for one value, as in {{ with .url }}{{ . }}{{ end }}, not for "x"`},
+		"a question about a result":         {one(`{{ with .url | trim }}{{ . }}{{ end }}`), "with and if ask for one value"},
+		"a question about a typing error":   {one(`{{ with .uri }}{{ . }}{{ end }}{{ .clientID }}`), "there is no field .uri"},
+		"a question with a variable":        {one(`{{ with $x := .url }}{{ $x }}{{ end }}`), `"$x :=" is not available`},
+		"what all versions share":           {one("{{ .url }}"), "renders alike for every version"},
 		"a number":                          {one("{{ 1 }}"), "1 is not a value"},
 		"a truth value":                     {one("{{ print true .clientID }}"), "true is not a value"},
-		"a condition":                       {one("{{ if .clientID }}x{{ end }}"), `"if" is not available`},
-		"a scope":                           {one("{{ with .clientID }}x{{ end }}"), `"with" is not available`},
 		"a loop":                            {one("{{ range .clientID }}x{{ end }}"), `"range" is not available`},
 		"a loop over a number":              {one("{{ range 1000000000 }}x{{ end }}"), `"range" is not available`},
 		"an inclusion":                      {one(`{{ template "template" }}`), `"template" is not available`},
@@ -162,8 +170,8 @@ func TestCompileRefusesWithAHint(t *testing.T) {
 		"a variable":                        {one("{{ $x := .clientID }}"), `"$x :=" is not available`},
 		"an unclosed action":                {one("line\n{{ .clientID"), `key "a-key": line 2: unclosed action`},
 		"an empty action":                   {one("{{ }}"), "line 1: missing value for command"},
-		"a text alone":                      {one("hello"), "renders alike for every credential: use at least one of .apiKey, .certificate"},
-		"an empty text":                     {one(""), "renders alike for every credential"},
+		"a text alone":                      {one("hello"), "renders alike for every version of the credential: use at least one of .apiKey, .certificate"},
+		"an empty text":                     {one(""), "renders alike for every version"},
 		"a constant that is not text":       {one(`{{ .clientID }}{{ "\xff" | json }}`), "json: the value is not UTF-8 text"},
 		"growth without end":                {one(id + `{{ "\"" ` + strings.Repeat("| json ", 200) + "}}"), "json: a value of more than 262144 bytes"},
 		"too many calls":                    {one("{{ .clientID " + strings.Repeat("| lower ", 257) + "}}"), "more than 256 function calls"},
@@ -230,7 +238,7 @@ func TestRenderFailsLoudlyAndWithoutValues(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			data, err := mustCompile(t, Spec{Data: map[string]string{"a-key": tc.template}}).Render(tc.m)
+			data, err := mustCompile(t, Spec{Data: map[string]string{"a-key": tc.template}}).Render(tc.m, Input{})
 			if err == nil || data != nil {
 				t.Fatalf("rendered %d keys, %v", len(data), err)
 			}
@@ -247,23 +255,36 @@ func TestRenderFailsLoudlyAndWithoutValues(t *testing.T) {
 func TestTheKeysTogetherFitIntoASecret(t *testing.T) {
 	compiled := mustCompile(t, Spec{Data: map[string]string{"a": "{{ .clientSecret }}", "b": "{{ .clientSecret }}"}})
 	half := material.Material{ClientID: "id", ClientSecret: material.New(strings.Repeat("x", MaxOutput/2))}
-	if _, err := compiled.Render(half); err != nil {
+	if _, err := compiled.Render(half, Input{}); err != nil {
 		t.Errorf("exactly the limit: %v", err)
 	}
 	more := material.Material{ClientID: "id", ClientSecret: material.New(strings.Repeat("x", MaxOutput/2+1))}
-	if _, err := compiled.Render(more); err == nil || !strings.Contains(err.Error(), `key "b": more than 1048576 bytes are rendered together`) {
+	if _, err := compiled.Render(more, Input{}); err == nil || !strings.Contains(err.Error(), `key "b": more than 1048576 bytes are rendered together`) {
 		t.Errorf("two bytes more: %v", err)
 	}
 }
 
-// TestProbesDifferInEveryField fails when a field is added to the material that the
-// probes leave empty: templates that use it could then never be compiled.
-func TestProbesDifferInEveryField(t *testing.T) {
-	probes := probes()
+// TestEveryFieldOfTheMaterialHasAName fails when a field is added to the material that
+// templates do not know.
+func TestEveryFieldOfTheMaterialHasAName(t *testing.T) {
 	for i := range reflect.TypeFor[material.Material]().NumField() {
-		a, b := reflect.ValueOf(probes[0]).Field(i), reflect.ValueOf(probes[1]).Field(i)
-		if a.IsZero() || b.IsZero() || reflect.DeepEqual(a.Interface(), b.Interface()) {
-			t.Errorf("the probes do not differ in %s", reflect.TypeFor[material.Material]().Field(i).Name)
+		field := reflect.TypeFor[material.Material]().Field(i)
+		m := material.Material{Attributes: map[string]string{}}
+		switch value := reflect.ValueOf(&m).Elem().Field(i); field.Type.Kind() {
+		case reflect.Map:
+			continue
+		case reflect.String:
+			value.SetString("x")
+		default:
+			value.Set(reflect.ValueOf(material.New("x")))
+		}
+		for name := range m.Fields() {
+			if _, err := Compile(Spec{Data: map[string]string{"k": "{{ ." + name + " }}"}}); err != nil {
+				t.Errorf("%s: %v", field.Name, err)
+			}
+		}
+		if len(m.Fields()) != 1 {
+			t.Errorf("%s is shown as %v", field.Name, m.Fields())
 		}
 	}
 }
@@ -399,7 +420,7 @@ func FuzzRender(f *testing.F) {
 
 func checkRendering(t *testing.T, compiled *Template, m material.Material) {
 	t.Helper()
-	data, err := compiled.Render(m)
+	data, err := compiled.Render(m, Input{})
 	if err != nil {
 		if data != nil {
 			t.Error("data came with an error")
@@ -409,7 +430,7 @@ func checkRendering(t *testing.T, compiled *Template, m material.Material) {
 		}
 		return
 	}
-	again, err := compiled.Render(m)
+	again, err := compiled.Render(m, Input{})
 	if err != nil || !Published(again, data) || !Published(data, again) {
 		t.Errorf("a second rendering differs: %v", err)
 	}

@@ -251,6 +251,13 @@ type Driver interface {
 	Open(settings Settings) (Upstream, error)
 }
 
+// Shaper is a Driver that says, without an account and without a call, which fields the
+// material of a credential will have. A template is checked with it before anything is
+// issued. The zero Shape says that the parameters do not tell.
+type Shaper interface {
+	Shape(parameters json.RawMessage) material.Shape
+}
+
 // Settings configure one account.
 type Settings struct {
 	// Parameters is the issuer's one-of member as JSON.

@@ -160,6 +160,8 @@ func parametersOf(dn string) json.RawMessage {
 	return raw
 }
 
+func (l *certificateLab) Shaper() upstream.Shaper { return venafi.NewDriver(time.Now) }
+
 func (l *certificateLab) Parameters() json.RawMessage { return parametersOf(l.in()) }
 
 func (l *certificateLab) Absent() map[string]json.RawMessage {
@@ -315,6 +317,8 @@ func (l *tokenLab) Secrets() []string {
 	}
 	return l.base.Secrets()
 }
+
+func (l *tokenLab) Shaper() upstream.Shaper { return venafi.NewDriver(time.Now) }
 
 func (l *tokenLab) Parameters() json.RawMessage {
 	return json.RawMessage(`{"token": {"clientID": "Team-A-Pipeline", "scope": "certificate:manage,revoke"}}`)

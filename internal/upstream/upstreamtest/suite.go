@@ -42,6 +42,7 @@ func properties() []property {
 		{"a name that somebody else took is a Conflict and stays his", uniqueNames, takenName},
 		{"an id that somebody else took is a Conflict and stays his", uniqueNames, takenID},
 		{"an object that a person renamed is still the request's", repeatable, renamedObjectIsFound},
+		{"the material has the fields that were announced, and no other", nil, materialIsAsAnnounced},
 		{"two versions overlap", overlaps, versionsOverlap},
 		{"revoking twice is no error, and revokes nothing else", nil, revokeTwice},
 		{"revoking what was never issued is no error", addressable, revokeNeverIssued},

@@ -50,6 +50,22 @@ func newShelf(sin string) *shelf {
 
 func (s *shelf) Open() (upstream.Upstream, error) { return &account{shelf: s}, nil }
 func (s *shelf) Parameters() json.RawMessage      { return json.RawMessage(`{"box":"box"}`) }
+
+// Shaper implements Shaped.
+func (s *shelf) Shaper() upstream.Shaper { return shaper(s.sin) }
+
+type shaper string
+
+func (s shaper) Shape(json.RawMessage) material.Shape {
+	switch s {
+	case "announces what it never gives":
+		return material.Shape{Always: []string{material.FieldClientID, material.FieldClientSecret, material.FieldToken}}
+	case "gives what it did not announce":
+		return material.Shape{Always: []string{material.FieldClientID}}
+	}
+	return material.Shape{Always: []string{material.FieldClientID, material.FieldClientSecret}}
+}
+
 func (s *shelf) Absent() map[string]json.RawMessage {
 	return map[string]json.RawMessage{"crate": json.RawMessage(`{"box":"crate"}`)}
 }
@@ -397,6 +413,8 @@ func TestEverySinIsFound(t *testing.T) {
 		"takes a refusal for success":       "a request that was refused",
 		"takes over what is another's":      "a name that somebody else took",
 		"overwrites the predecessor":        "two versions overlap",
+		"announces what it never gives":     "the material has the fields",
+		"gives what it did not announce":    "the material has the fields",
 		"cannot revoke twice":               "revoking twice",
 		"deletes more than it is asked":     "revoking twice",
 		"goes by the name":                  "a renamed object is revoked",
