@@ -88,7 +88,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	credentials := &credential.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Store: journal.Store{Client: mgr.GetClient(), Live: mgr.GetAPIReader()},
-		Issuers: issuers{accounts}, Guard: guard, Pods: consumers.NewFinder(mgr.GetAPIReader(), o.Clock), Clock: o.Clock, Events: mgr.GetEventRecorder("claviger"), Metrics: counters,
+		Issuers: issuers{accounts}, Shape: o.Registry.Shape, Guard: guard, Pods: consumers.NewFinder(mgr.GetAPIReader(), o.Clock), Clock: o.Clock, Events: mgr.GetEventRecorder("claviger"), Metrics: counters,
 		Options: credential.Options{ClusterID: o.ClusterID, Holder: o.Holder, ObserveOnly: o.ObserveOnly, OrphanAge: o.OrphanAge, UptakePause: o.UptakePause, Restarts: o.RestartsPerNamespace, Boundary: o.Boundary},
 	}
 	if err := credentials.SetupWithManager(ctx, mgr, o.Workers, accounts.Changed()); err != nil {

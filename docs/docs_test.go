@@ -229,7 +229,14 @@ func accept(document []byte) (kind string, err error) {
 			return meta.Kind, err
 		}
 		if template := c.Spec.Secret.Template; template != nil {
-			_, err = render.Compile(render.Spec{Preset: template.Preset, Data: template.Data})
+			spec := render.Spec{Preset: template.Preset, Data: template.Data}
+			if template.DockerConfigJSON != nil {
+				spec.Registry = template.DockerConfigJSON.Registry
+			}
+			if template.ServiceBinding != nil {
+				spec.BindingType = template.ServiceBinding.Type
+			}
+			_, err = render.Compile(spec)
 		}
 		return meta.Kind, err
 	case "CredentialIssuer":

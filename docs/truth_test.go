@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/material"
 )
 
 // word is a constant of api/v1alpha1/conditions.go.
@@ -257,9 +258,26 @@ func TestEveryTargetExists(t *testing.T) {
 // TestTemplateFunctionsAreListed as the package documents them.
 func TestTemplateFunctionsAreListed(t *testing.T) {
 	existing := mentions(`(?m)^\t\t"(\w+)": +(?:always\(|\{)`, page(t, "internal/render/functions.go"))
-	listed := mentions("(?m)^\\| `(\\w+)` \\|", section(t, "docs/kinds/apiclientcredential.md", "Template language"))
+	listed := mentions("(?m)^\\| `(\\w+)` \\|", section(t, "docs/formats.md", "Template language"))
 	if diff := cmp.Diff(existing, listed); diff != "" || len(existing) == 0 {
 		t.Errorf("in the code, on the page:\n%s", diff)
+	}
+}
+
+// TestTemplateValuesAreListed as material has them, and presets as the schema has them.
+func TestTemplateValuesAreListed(t *testing.T) {
+	existing := slices.Sorted(slices.Values(append(material.FieldNames(), material.AttributeNames()...)))
+	listed := mentions("(?m)^\\| `\\.(\\w+)` \\|", section(t, "docs/formats.md", "Template language"))
+	if diff := cmp.Diff(existing, listed); diff != "" {
+		t.Errorf("in the code, on the page:\n%s", diff)
+	}
+	presets := regexp.MustCompile(`Enum=(ClientIDSecret[;\w]+)`).FindStringSubmatch(page(t, "api/v1alpha1/apiclientcredential_types.go"))
+	if presets == nil {
+		t.Fatal("the schema has no presets")
+	}
+	shown := mentions("(?m)^\\| `(\\w+)`", section(t, "docs/formats.md", "Presets"))
+	if diff := cmp.Diff(slices.Sorted(slices.Values(strings.Split(presets[1], ";"))), shown); diff != "" {
+		t.Errorf("in the schema, on the page:\n%s", diff)
 	}
 }
 

@@ -290,6 +290,9 @@ type IBMAPIConnectProbe struct {
 }
 
 // TargetSecret is the Secret that workloads mount.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.template) || !has(self.template.preset) || !(self.type in ['kubernetes.io/tls', 'kubernetes.io/basic-auth', 'kubernetes.io/dockerconfigjson']) || self.template.preset == {'kubernetes.io/tls': 'TLS', 'kubernetes.io/basic-auth': 'BasicAuth', 'kubernetes.io/dockerconfigjson': 'DockerConfigJSON'}[self.type]",message="a Secret of this type needs the preset that is named after it (TLS, BasicAuth or DockerConfigJSON), or data"
+// +kubebuilder:validation:XValidation:rule="!self.type.startsWith('servicebinding.io/') || has(self.template) && (has(self.template.data) || has(self.template.serviceBinding) && self.type == 'servicebinding.io/' + self.template.serviceBinding.type)",message="a Secret of type servicebinding.io/TYPE needs the preset ServiceBinding with the same type, or data"
 type TargetSecret struct {
 	// Name of the Secret in this namespace. It is created; one that exists already
 	// and is not this credential's is refused before anything is issued. Immutable.
@@ -302,12 +305,16 @@ type TargetSecret struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="secret.name is immutable: workloads would keep the old Secret without notice"
 	Name string `json:"name"`
 
-	// Type of the Secret. Default Opaque. Immutable, as Kubernetes has it. A Secret of
-	// type kubernetes.io/tls needs the keys tls.crt and tls.key in its template.
+	// Type of the Secret. Default Opaque. Immutable, as Kubernetes has it. A type of
+	// Kubernetes' own needs the keys that it knows, which the preset of the same name has.
+	// With the preset ServiceBinding it may be "servicebinding.io/" and the type of the
+	// service. Example: "kubernetes.io/tls".
 	//
 	// +optional
 	// +kubebuilder:default=Opaque
-	// +kubebuilder:validation:Enum=Opaque;kubernetes.io/basic-auth;kubernetes.io/tls
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=80
+	// +kubebuilder:validation:Pattern=`^(Opaque|kubernetes\.io/(basic-auth|tls|dockerconfigjson)|servicebinding\.io/[a-z0-9]([-a-z0-9]*[a-z0-9])?)$`
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="secret.type is immutable"
 	Type corev1.SecretType `json:"type,omitempty"`
 
@@ -321,27 +328,100 @@ type TargetSecret struct {
 // Claviger did not write are never touched.
 //
 // +kubebuilder:validation:XValidation:rule="!(has(self.preset) && has(self.data))",message="template takes either preset or data, not both"
+// +kubebuilder:validation:XValidation:rule="has(self.pkcs12) == (has(self.preset) && self.preset == 'PKCS12')",message="template.pkcs12 goes with the preset PKCS12: set both or neither"
+// +kubebuilder:validation:XValidation:rule="has(self.dockerConfigJSON) == (has(self.preset) && self.preset == 'DockerConfigJSON')",message="template.dockerConfigJSON goes with the preset DockerConfigJSON: set both or neither"
+// +kubebuilder:validation:XValidation:rule="has(self.serviceBinding) == (has(self.preset) && self.preset == 'ServiceBinding')",message="template.serviceBinding goes with the preset ServiceBinding: set both or neither"
 type SecretTemplate struct {
-	// Preset is a ready layout. ClientIDSecret (default): client_id and
-	// client_secret. Environment: CLIENT_ID and CLIENT_SECRET, for envFrom. JSON:
-	// one key credentials.json. BasicAuth: username and password, for the type
-	// kubernetes.io/basic-auth.
+	// Preset is a ready layout; docs/formats.md has their keys and the materials that each
+	// fits. ClientIDSecret (default): client_id and client_secret. Environment: a key such as
+	// CLIENT_ID for each value, for envFrom. JSON: one key credentials.json. BasicAuth, TLS
+	// and DockerConfigJSON: what Secrets of these types of Kubernetes hold. CombinedPEM: key,
+	// certificate and chain in one file. PKCS12: keystore.p12. AccessToken: access-token, as
+	// cert-manager's Venafi issuer reads it. SAPServiceKey: the document of a SAP service key.
+	// ServiceBinding: type, provider and the other entries of the Service Binding
+	// specification. One that the credential's material does not fit is refused before
+	// anything is issued.
 	//
 	// +optional
-	// +kubebuilder:validation:Enum=ClientIDSecret;Environment;JSON;BasicAuth
+	// +kubebuilder:validation:Enum=ClientIDSecret;Environment;JSON;BasicAuth;TLS;CombinedPEM;PKCS12;AccessToken;SAPServiceKey;DockerConfigJSON;ServiceBinding
 	Preset string `json:"preset,omitempty"`
 
+	// PKCS12 is about the file that the preset PKCS12 renders.
+	//
+	// +optional
+	PKCS12 *PKCS12Template `json:"pkcs12,omitempty"`
+
+	// DockerConfigJSON is about the document that the preset DockerConfigJSON renders.
+	//
+	// +optional
+	DockerConfigJSON *DockerConfigJSONTemplate `json:"dockerConfigJSON,omitempty"`
+
+	// ServiceBinding is about the entries that the preset ServiceBinding renders.
+	//
+	// +optional
+	ServiceBinding *ServiceBindingTemplate `json:"serviceBinding,omitempty"`
+
 	// Data maps a key of the Secret to a template of its value, in the language of
-	// Go's text/template with these fields, as far as the upstream has values for
-	// them: .clientID, .clientSecret, .certificate, .chain, .privateKey, .token; and these
-	// functions, all pure: see docs/kinds/apiclientcredential.md. At most 64 keys of
-	// 16 KiB each. Example: {"API_CLIENT_ID": "{{ .clientID }}"}.
+	// Go's text/template with the values that the upstream has, such as .clientID and .token,
+	// and with functions that are all pure: see docs/formats.md. What may be missing is asked
+	// for as in {{ with .url }}{{ . }}{{ end }}. At most 64 keys of 16 KiB each. Example:
+	// {"API_CLIENT_ID": "{{ .clientID }}"}.
 	//
 	// +optional
 	// +kubebuilder:validation:MinProperties=1
 	// +kubebuilder:validation:MaxProperties=64
 	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$') && self[k].size() <= 16384)",message="keys must be valid Secret keys ([-._a-zA-Z0-9], at most 253 characters) and templates at most 16384 characters"
 	Data map[string]string `json:"data,omitempty"`
+}
+
+// PKCS12Template is about a PKCS#12 file.
+type PKCS12Template struct {
+	// PasswordSecretRef names the password of the file. Who writes the reference must be
+	// allowed to get that Secret. A password that is changed is used from the next version on.
+	//
+	// +required
+	PasswordSecretRef SecretKeyReference `json:"passwordSecretRef"`
+
+	// Profile is how the file is encrypted. Modern2023 (default): AES-256 and HMAC-SHA-256.
+	// LegacyDES: Triple DES and HMAC-SHA-1, for Java before 8u301 and Windows Server 2016.
+	//
+	// +optional
+	// +kubebuilder:default=Modern2023
+	// +kubebuilder:validation:Enum=Modern2023;LegacyDES
+	Profile string `json:"profile,omitempty"`
+}
+
+// DockerConfigJSONTemplate is about a document for a container registry.
+type DockerConfigJSONTemplate struct {
+	// Registry is the host, with a port if need be, that the credential is for. Example:
+	// "registry.example:5000".
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9.:/_-]*$`
+	Registry string `json:"registry"`
+}
+
+// ServiceBindingTemplate is about the entries that the Service Binding specification
+// demands.
+type ServiceBindingTemplate struct {
+	// Type of the service, by which applications find it. Example: "oauth2".
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Type string `json:"type"`
+
+	// Provider of the service. Default: the name of the upstream's field in spec. Example:
+	// "sap".
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`
+	Provider string `json:"provider,omitempty"`
 }
 
 // DeletionPolicy says what deletion of a credential does upstream.

@@ -140,7 +140,7 @@ const (
 	ReasonPolicyNotAccepted = "PolicyNotAccepted"
 	// ReasonPoliciesOverlap: two policies select the credential.
 	ReasonPoliciesOverlap = "PoliciesOverlap"
-	// ReasonInvalidTemplate: spec.secret.template cannot be rendered.
+	// ReasonInvalidTemplate: spec.secret.template cannot be rendered, or does not fit the material.
 	ReasonInvalidTemplate = "InvalidTemplate"
 	// ReasonSecretNotOurs: a Secret of the wanted name exists and belongs to
 	// somebody else. Nothing was issued.

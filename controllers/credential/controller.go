@@ -6,6 +6,7 @@ package credential
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/journal"
+	"github.com/claviger-dev/claviger/internal/material"
 	"github.com/claviger-dev/claviger/internal/rotation"
 	"github.com/claviger-dev/claviger/internal/upstream"
 	"github.com/claviger-dev/claviger/internal/uptake"
@@ -107,6 +109,8 @@ type Reconciler struct {
 	Live    client.Reader
 	Store   journal.Store
 	Issuers Issuers
+	// Shape says which fields the material of a credential will have.
+	Shape   func(upstreamMember string, parameters json.RawMessage) material.Shape
 	Guard   Guard
 	Pods    Pods
 	Clock   Clock

@@ -19,7 +19,6 @@ import (
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/controllers/policy"
 	"github.com/claviger-dev/claviger/internal/journal"
-	"github.com/claviger-dev/claviger/internal/render"
 	"github.com/claviger-dev/claviger/internal/rotation"
 	"github.com/claviger-dev/claviger/internal/upstream"
 )
@@ -227,12 +226,8 @@ func (r *Reconciler) gatherSpec(ctx context.Context, s *scope) error {
 	if s.credential == nil {
 		return nil
 	}
-	template, err := render.Compile(templateSpec(s.credential.Spec.Secret.Template))
-	if err == nil {
-		s.template = template
-		err = fits(s.credential.Spec.Secret.Type, template)
-	}
-	if err != nil && s.specProblem == nil {
+	s.unrendered = r.memory.unrenderable(s.uid, s.credential.Generation, r.Clock.Now())
+	if err := r.compileTemplate(s); err != nil && s.specProblem == nil {
 		s.specProblem = &rotation.Problem{Reason: v1alpha1.ReasonInvalidTemplate, Stalled: true, Message: "spec.secret.template: " + err.Error()}
 	}
 	if _, err := targets(s.credential.Spec.Rollout); err != nil && s.specProblem == nil {
@@ -245,26 +240,6 @@ func (r *Reconciler) gatherSpec(ctx context.Context, s *scope) error {
 	s.policies = policies.Items
 	s.resolvePolicy(policies.Items)
 	return nil
-}
-
-// fits refuses a template whose keys the API server would refuse for the type.
-func fits(t corev1.SecretType, template *render.Template) error {
-	keys := template.Keys()
-	has := func(key string) bool { return slices.Contains(keys, key) }
-	switch {
-	case t == corev1.SecretTypeBasicAuth && !has(corev1.BasicAuthUsernameKey) && !has(corev1.BasicAuthPasswordKey):
-		return fmt.Errorf("a Secret of type %s needs the key username or password; the preset BasicAuth has both", t)
-	case t == corev1.SecretTypeTLS && !(has(corev1.TLSCertKey) && has(corev1.TLSPrivateKeyKey)):
-		return fmt.Errorf("a Secret of type %s needs the keys %s and %s", t, corev1.TLSCertKey, corev1.TLSPrivateKeyKey)
-	}
-	return nil
-}
-
-func templateSpec(t *v1alpha1.SecretTemplate) render.Spec {
-	if t == nil {
-		return render.Spec{}
-	}
-	return render.Spec{Preset: t.Preset, Data: t.Data}
 }
 
 func (s *scope) verifyTimeout() time.Duration {

@@ -33,6 +33,12 @@ func (r *Reconciler) createIntent(ctx context.Context, s *scope, step rotation.S
 	if step.Routine && !s.slots.tryTake(s.issuer, s.uid, s.account.SlotLimit) {
 		return errBusy
 	}
+	if err := r.readPassword(ctx, s); errors.Is(err, errNoPassword) {
+		r.cannotRender(s, err)
+		return nil
+	} else if err != nil {
+		return err
+	}
 	container, err := r.container(ctx, s)
 	if errorsIsBusy(err) {
 		return err

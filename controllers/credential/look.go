@@ -79,6 +79,9 @@ func (r *Reconciler) lookAtTarget(ctx context.Context, s *scope, step rotation.S
 			s.target = journal.ReadTargetSecret(secret)
 		}
 	}
+	if err := r.readPassword(ctx, s); err != nil && !errors.Is(err, errNoPassword) {
+		return err
+	}
 	all := s.target.Exists && (s.touched() || !s.hintKnown() || s.target.CredentialUID != s.uid)
 	for i := range s.versions {
 		v := &s.versions[i]

@@ -22,6 +22,7 @@ type memory struct {
 	requests    map[types.UID]string
 	sightings   map[types.UID]sighting
 	marches     map[types.UID]march
+	unrendered  map[types.UID]setback
 }
 
 // projection is the last status that was written, and what it was written over.
@@ -74,7 +75,28 @@ func newMemory() *memory {
 		requests:    map[types.UID]string{},
 		sightings:   map[types.UID]sighting{},
 		marches:     map[types.UID]march{},
+		unrendered:  map[types.UID]setback{},
 	}
+}
+
+// cannotRender remembers why the target cannot be written as the spec has it.
+func (m *memory) cannotRender(uid types.UID, why setback) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.unrendered[uid] = why
+}
+
+// unrenderable is why the target cannot be written as the spec of that generation has it;
+// empty if nothing is known, or if it is to be tried again.
+func (m *memory) unrenderable(uid types.UID, generation int64, now time.Time) setback {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	why, ok := m.unrendered[uid]
+	if ok && (why.generation != generation || !now.Before(why.notBefore)) {
+		delete(m.unrendered, uid)
+		return setback{}
+	}
+	return why
 }
 
 func (m *memory) version(uid types.UID) recollection {

@@ -19,9 +19,9 @@ func (r *Reconciler) publish(ctx context.Context, s *scope, step rotation.Step) 
 			return err
 		}
 	}
-	rendered, err := s.template.Render(*v.Material)
-	if err != nil {
-		return fmt.Errorf("render version %d: %w", v.Number, err)
+	rendered, err := r.render(ctx, s, v)
+	if err != nil || rendered == nil {
+		return err
 	}
 	before := s.observeTarget().Published
 	if err := r.claimStands(s, v, step); err != nil {

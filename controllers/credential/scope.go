@@ -10,6 +10,7 @@ import (
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/journal"
+	"github.com/claviger-dev/claviger/internal/material"
 	"github.com/claviger-dev/claviger/internal/render"
 	"github.com/claviger-dev/claviger/internal/rotation"
 	"github.com/claviger-dev/claviger/internal/workloads"
@@ -36,7 +37,11 @@ type scope struct {
 	ambiguous         string
 	capabilities      rotation.Capabilities
 	template          *render.Template
-	specProblem       *rotation.Problem
+	// password is what the template needs beside the material, as it was read last.
+	password    material.Secret
+	specProblem *rotation.Problem
+	// unrendered is why the target cannot be written for now.
+	unrendered setback
 
 	versions []journal.Version
 	// retained are versions that an earlier credential of the same name let go.
@@ -163,6 +168,9 @@ func (s *scope) observeCredential() rotation.Credential {
 	c.Suspended = s.credential.Spec.Suspend
 	c.Finalized = controllerutil.ContainsFinalizer(s.credential, journal.FinalizerCredential)
 	c.Problem = s.specProblem
+	if why := s.unrendered; c.Problem == nil && why.trouble != nil {
+		c.Problem, c.ProblemUntil = why.trouble, why.notBefore
+	}
 	if adopt := s.credential.Spec.Adopt; adopt != nil {
 		c.Adopts = true
 		c.AdoptsTarget = adopt.SecretRef.Name == s.credential.Spec.Secret.Name && s.target.CredentialUID == ""
@@ -327,7 +335,7 @@ func (s *scope) asWritten(v *journal.Version) bool {
 	if s.secret == nil {
 		return true
 	}
-	rendered, err := s.template.Render(*v.Material)
+	rendered, err := s.template.Render(*v.Material, s.input(v))
 	return err != nil || s.publication(v, rendered).Unchanged(s.secret)
 }
 
@@ -337,6 +345,11 @@ func (s *scope) publication(v *journal.Version, rendered map[string][]byte) jour
 		Credential: s.key, CredentialUID: s.uid, Name: s.credential.Spec.Secret.Name, Type: s.credential.Spec.Secret.Type,
 		Version: v.Number, Nonce: v.Nonce, Seal: v.Seal, Template: s.template.Hash(), Data: rendered,
 	}
+}
+
+// input is what a rendering of a version takes beside its material.
+func (s *scope) input(v *journal.Version) render.Input {
+	return render.Input{Nonce: v.Nonce, Password: s.password}
 }
 
 func (s *scope) touched() bool {
@@ -353,7 +366,7 @@ func (s *scope) heldByBytes() int64 {
 		if v.Material == nil || v.SameAs != "" {
 			continue // a version that was answered with another one's bytes is not what is held
 		}
-		if rendered, err := s.template.Render(*v.Material); err == nil && render.Published(s.target.Data, rendered) {
+		if rendered, err := s.template.Render(*v.Material, s.input(v)); err == nil && render.Published(s.target.Data, rendered) {
 			return v.Number
 		}
 	}

@@ -142,6 +142,7 @@ func respectSuspension(s *situation) *Step {
 // stays as it is.
 func refuseBadSpec(s *situation) *Step {
 	if s.Credential.Problem != nil {
+		s.wake(s.Credential.ProblemUntil)
 		return s.stop(s.Credential.Problem)
 	}
 	return nil

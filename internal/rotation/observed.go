@@ -71,8 +71,10 @@ type Credential struct {
 	// exists and is the Secret that holds its material.
 	Adopts       bool
 	AdoptsTarget bool
-	// Problem says that the spec cannot be served as it is; nil if it can.
-	Problem *Problem
+	// Problem says that the spec cannot be served as it is; nil if it can. ProblemUntil is
+	// when it is looked into again; zero if only another spec ends it.
+	Problem      *Problem
+	ProblemUntil time.Time
 	// Trouble is what kept the last attempt to begin a version from succeeding; the
 	// next one is not before NotBefore.
 	Trouble   *Problem

@@ -499,6 +499,37 @@ func TestRestartingNeedsTheRightToPatch(t *testing.T) {
 	}
 }
 
+func TestNamingAPasswordNeedsTheRightToGetItsSecret(t *testing.T) {
+	namespace := newNamespace(t, "password")
+	base := object(t, credential)
+	create(t, credentials, namespace, base)
+	const everyDay = "get,list,watch,create,update,patch,delete apiclientcredentials"
+	editor := tenant(t, namespace, "naming-editor", everyDay)
+	reader := tenant(t, namespace, "naming-reader", everyDay, "get secrets keystore")
+	name := func(name string) func(context.Context, dynamic.ResourceInterface) error {
+		return patching("billing", `{"spec":{"secret":{"template":{"data":null,"preset":"PKCS12","pkcs12":{"passwordSecretRef":{"name":"`+name+`"}}}}}}`)
+	}
+	create(t, credentials, namespace, changed(t, base,
+		`{metadata: {name: sealed}, spec: {secret: {name: sealed-api, template: {data: null, preset: PKCS12, pkcs12: {passwordSecretRef: {name: keystore}}}}}}`))
+	const another = `{metadata: {name: new}, spec: {secret: {name: new-api, template: {data: null, preset: PKCS12, pkcs12: {passwordSecretRef: {name: keystore}}}}}}`
+	for _, test := range []struct {
+		name    string
+		client  *dynamic.DynamicClient
+		try     func(context.Context, dynamic.ResourceInterface) error
+		refusal string
+	}{
+		{"an editor cannot name a Secret that he may not get", editor, name("keystore"), "you may not get Secret keystore"},
+		{"nor create a credential that does", editor, creating(changed(t, base, another)), "you may not get Secret keystore"},
+		{"who may get the Secret may name it", reader, name("keystore"), ""},
+		{"but not another one", reader, name("another"), "you may not get Secret another"},
+		{"an editor can leave the reference and change something else", editor, patching("sealed", `{"spec":{"secret":{"template":{"pkcs12":{"profile":"LegacyDES"}}}}}`), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			requireAllowed(t, test.try(t.Context(), test.client.Resource(credentials).Namespace(namespace)), test.refusal)
+		})
+	}
+}
+
 func TestCondemningNeedsAVerbOfItsOwn(t *testing.T) {
 	namespace := newNamespace(t, "condemn")
 	create(t, credentials, namespace, object(t, credential))

@@ -61,9 +61,14 @@ func newVenafiTenant(t *testing.T, use string, behave func(*venafisim.Behaviour)
 // ask makes the credential billing.
 func (x *venafiTenant) ask(wanted v1alpha1.VenafiCredential, kind corev1.SecretType, data map[string]string) *v1alpha1.APIClientCredential {
 	x.t.Helper()
+	return x.askAs(wanted, kind, v1alpha1.SecretTemplate{Data: data})
+}
+
+func (x *venafiTenant) askAs(wanted v1alpha1.VenafiCredential, kind corev1.SecretType, template v1alpha1.SecretTemplate) *v1alpha1.APIClientCredential {
+	x.t.Helper()
 	c := x.credential(func(c *v1alpha1.APIClientCredential) {
 		c.Spec.IssuerRef.Name, c.Spec.IBMAPIConnect, c.Spec.Venafi = "tpp", nil, &wanted
-		c.Spec.Secret.Type, c.Spec.Secret.Template = kind, &v1alpha1.SecretTemplate{Data: data}
+		c.Spec.Secret.Type, c.Spec.Secret.Template = kind, &template
 	})
 	x.create(c)
 	return c
@@ -100,8 +105,8 @@ func (x *venafiTenant) awaitCount(what string, count func() venafisim.Count, wan
 func TestVenafiTokens(t *testing.T) {
 	t.Parallel()
 	x := newVenafiTenant(t, "Tokens", nil)
-	c := x.ask(v1alpha1.VenafiCredential{Token: &v1alpha1.VenafiToken{ClientID: "team-a-pipeline", Scope: "certificate:manage"}},
-		"", map[string]string{"access-token": "{{ .token }}"})
+	c := x.askAs(v1alpha1.VenafiCredential{Token: &v1alpha1.VenafiToken{ClientID: "team-a-pipeline", Scope: "certificate:manage"}},
+		"", v1alpha1.SecretTemplate{Preset: "AccessToken"})
 	x.awaitReady("billing")
 	first := string(x.target("billing-api").Data["access-token"])
 	if !x.platform.AcceptsToken(first) || x.grants() != (venafisim.Count{Issued: 1, Live: 1}) {
@@ -130,6 +135,12 @@ func (x *venafiTenant) awaitCountOfGone(what string, count func() venafisim.Coun
 	}
 }
 
+func wantedCertificate() v1alpha1.VenafiCredential {
+	return v1alpha1.VenafiCredential{Certificate: &v1alpha1.VenafiCertificate{
+		PolicyDN: `\VED\Policy\k8s\team-a`, CommonName: "billing.team-a.example", DNSNames: []string{"billing.team-a.example"},
+	}}
+}
+
 func TestVenafiCertificates(t *testing.T) {
 	t.Parallel()
 	x := newVenafiTenant(t, "Certificates", func(b *venafisim.Behaviour) { b.StagePolls = 1 })
@@ -137,9 +148,7 @@ func TestVenafiCertificates(t *testing.T) {
 	if _, err := x.platform.Faults().Add(simkit.Fault{Operation: "certificate.retrieve", Action: simkit.HTML, Status: 502}); err != nil {
 		t.Fatal(err)
 	}
-	c := x.ask(v1alpha1.VenafiCredential{Certificate: &v1alpha1.VenafiCertificate{
-		PolicyDN: `\VED\Policy\k8s\team-a`, CommonName: "billing.team-a.example", DNSNames: []string{"billing.team-a.example"},
-	}}, corev1.SecretTypeTLS, map[string]string{"tls.crt": "{{ .certificate }}{{ .chain }}", "tls.key": "{{ .privateKey }}"})
+	c := x.askAs(wantedCertificate(), corev1.SecretTypeTLS, v1alpha1.SecretTemplate{Preset: "TLS"})
 	x.awaitReady("billing")
 	first := x.pair()
 	certificates := func() venafisim.Count { return x.platform.Stats().Kinds["certificate"] }
