@@ -3,7 +3,9 @@
 package main
 
 import (
+	"cmp"
 	"os"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 
@@ -11,20 +13,28 @@ import (
 	"github.com/claviger-dev/claviger/internal/rotation"
 )
 
-// boundary kills this process with SIGKILL at the boundary that CLAVIGER_CRASH_AT
-// names, for example "Publish/after", the first time that it is reached.
+// boundary kills this process with SIGKILL at the boundary that CLAVIGER_CRASH_AT names,
+// for example "Publish/after". The first that gets there dies of it, or, with
+// CLAVIGER_CRASH_CROWD, as many as it says: all but the last stand still there until the
+// last comes.
 func boundary() credential.Boundary {
 	target := os.Getenv("CLAVIGER_CRASH_AT")
 	if target == "" {
 		return nil
 	}
-	var dead atomic.Bool
+	crowd, err := strconv.ParseInt(cmp.Or(os.Getenv("CLAVIGER_CRASH_CROWD"), "1"), 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	var came atomic.Int64
 	return func(effect rotation.Action, side credential.Side) {
-		if string(effect)+"/"+string(side) != target || !dead.CompareAndSwap(false, true) {
+		if string(effect)+"/"+string(side) != target {
 			return
 		}
-		// The kernel ends every thread at once, as a machine that fails would.
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		if came.Add(1) == crowd {
+			// The kernel ends every thread at once, as a machine that fails would.
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		}
 		select {} // not one instruction more on this path
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 )
 
@@ -27,7 +28,13 @@ func BuildCrashing(ctx context.Context, folder string) (string, error) {
 // "Publish/after", when it gets there first. It may do so before it would have
 // answered its probe, so nothing is waited for. The binary must be BuildCrashing's.
 func (w *World) RunArmed(boundary string, flags ...string) (*Operator, error) {
-	return w.launch([]string{"CLAVIGER_CRASH_AT=" + boundary}, flags)
+	return w.RunCrowd(boundary, 1, flags...)
+}
+
+// RunCrowd is RunArmed with a process that dies only when so many credentials are at the
+// boundary at the same time. Those that come first stand still there.
+func (w *World) RunCrowd(boundary string, crowd int, flags ...string) (*Operator, error) {
+	return w.launch([]string{"CLAVIGER_CRASH_AT=" + boundary, "CLAVIGER_CRASH_CROWD=" + strconv.Itoa(crowd)}, flags)
 }
 
 // Gone is closed when the process has ended.
