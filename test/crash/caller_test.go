@@ -28,8 +28,12 @@ func (s *stage) call(ns, secret string) {
 	pool.AppendCertsFromPEM(s.sim.CA())
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
 	workload := &http.Client{Transport: transport, Timeout: 10 * time.Second}
+	s.use(ns, secret, s.read, func(ctx context.Context, held pair) error { return ask(ctx, workload, s.sim.GatewayURL(), held) })
+}
+
+// use is call for any upstream: with what finds the pair in a Secret, and what tries it.
+func (s *stage) use(ns, secret string, find func(ctx context.Context, ns, secret string) (pair, error), try func(context.Context, pair) error) {
 	s.calling.Go(func() {
-		defer transport.CloseIdleConnections()
 		read, ticks := time.NewTicker(readEvery), time.NewTicker(callEvery)
 		defer read.Stop()
 		defer ticks.Stop()
@@ -37,12 +41,12 @@ func (s *stage) call(ns, secret string) {
 		for {
 			select {
 			case <-read.C:
-				if seen, err := s.read(s.callers, ns, secret); err == nil && seen.whole() {
+				if seen, err := find(s.callers, ns, secret); err == nil && seen.whole() {
 					held = seen
 				}
 			case <-ticks.C:
 				if held.whole() {
-					s.note(ns, secret, held, ask(s.callers, workload, s.sim.GatewayURL(), held))
+					s.note(ns, secret, held, try(s.callers, held))
 				}
 			case <-s.callers.Done():
 				return

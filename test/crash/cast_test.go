@@ -267,6 +267,37 @@ func podless(ns, name string) *appsv1.Deployment {
 	}
 }
 
+// wavering rotates, and each time its user wants the version before back. Both are good, so
+// whichever a caller holds is accepted.
+func (s *stage) wavering(ns, name string) *actor {
+	s.t.Helper()
+	a := s.actor(ns, name)
+	a.issues = 1
+	s.call(ns, a.secret)
+	a.play(func() bool { return a.create(v1alpha1.DeletionRevoke, "apic") && a.published() }, func() bool {
+		a.pause(time.Second, 3*time.Second)
+		if a.curtain.Err() != nil {
+			return true
+		}
+		return a.rotate() && a.annotate(v1alpha1.AnnotationRollbackRequestedAt, time.Now().UTC().Format(time.RFC3339Nano)) && a.rolledBack()
+	})
+	return a
+}
+
+// rolledBack waits until the Secret holds a version before the newest again. The overlap is
+// much longer than an operator is away, so the version before lives.
+func (a *actor) rolledBack() bool {
+	newest := a.issues + a.requests
+	return a.until(fmt.Sprintf("waits for a version before %d", newest), func() (bool, error) {
+		secret := &corev1.Secret{}
+		if err := a.world.Client.Get(a.ctx, client.ObjectKey{Namespace: a.ns, Name: a.secret}, secret); err != nil {
+			return false, err
+		}
+		got, err := strconv.Atoi(secret.Annotations[journal.AnnotationVersion])
+		return got < newest, err
+	})
+}
+
 // mortal is born and deleted again and again, each time with a new issuer. When a
 // credential is gone, nothing of it may live upstream and no Secret may be left.
 func (s *stage) mortal(ns, name string) *actor {

@@ -20,6 +20,7 @@ import (
 	"github.com/go-logr/logr"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	"github.com/claviger-dev/claviger/controllers/credential"
 	"github.com/claviger-dev/claviger/internal/operatortest"
 )
 
@@ -56,5 +57,13 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	if all := flag.Lookup("test.run").Value.String() == ""; everything && all && code == 0 {
+		if left := survivors(); len(left) > 0 {
+			fmt.Fprintf(os.Stderr, "the code lists boundaries at which no operator died: %v\n", left)
+			return 1
+		}
+		fmt.Printf("operators died at all %d boundaries that the code lists\n", len(credential.Boundaries()))
+	}
+	return code
 }
