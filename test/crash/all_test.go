@@ -54,6 +54,17 @@ func TestADeathWhileAVersionIsGivenUpChangesNoOutcome(t *testing.T) {
 	s.end()
 }
 
+// Nor does it matter that a version is given up when its credential is deleted.
+func TestADeletionWhileAVersionIsGivenUpLeavesNothing(t *testing.T) {
+	t.Parallel()
+	d := &director{stage: newStage(t, newWorld(t))}
+	var crowds []*crowd
+	for _, boundary := range d.boundariesOf(late) {
+		crowds = append(crowds, d.meet(boundary, "1h"))
+	}
+	d.bury(crowds)
+}
+
 // unsubscribed is a credential of an app without a subscription: the gateway takes none of
 // its versions.
 func (s *stage) unsubscribed(ns, name string) *actor {

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -30,6 +31,7 @@ func TestADisasterChangesNoOutcome(t *testing.T) {
 		{"version Secrets are restored from an older backup (hazard C6)", true, olderBackup},
 		{"the status is lost and old requests are still there (hazard C5)", false, statusLost},
 		{"the API server goes away in the middle of rotations", false, apiServerAway},
+		{"etcd is slow, and then very slow", false, etcdSlow},
 	} {
 		if !disaster.always && !everything {
 			continue
@@ -90,6 +92,39 @@ func apiServerAway(s *stage) {
 	select {
 	case <-o.Gone():
 		s.t.Fatal("the operator ended with the API server")
+	default:
+	}
+	s.end()
+}
+
+// etcdSlow has every read and write of the API server wait, first for most of a second at
+// a time and then for longer than some of its clients do.
+func etcdSlow(s *stage) {
+	// Longer than the stalls: a workload cannot see a new version meanwhile.
+	ns := s.namespace("slow", "20s", time.Minute)
+	for i := range 3 {
+		s.steady(ns, fmt.Sprintf("steady-%d", i), 1500*time.Millisecond, 3*time.Second)
+	}
+	s.mortal(ns, "mortal")
+	s.retained(ns, "retained")
+	o := s.operator()
+	s.progress(3)
+	for _, pace := range []struct {
+		stall, breath time.Duration
+		scenes        int
+	}{{700 * time.Millisecond, 100 * time.Millisecond, 5}, {6 * time.Second, time.Second, 4}} {
+		ctx, heal := context.WithCancel(s.ctx)
+		slow := make(chan error, 1)
+		go func() { slow <- s.world.Plane.SlowEtcd(ctx, pace.stall, pace.breath) }()
+		s.progress(pace.scenes)
+		heal()
+		if err := <-slow; err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	select {
+	case <-o.Gone():
+		s.t.Fatal("the operator ended because etcd was slow")
 	default:
 	}
 	s.end()
