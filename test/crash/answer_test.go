@@ -102,7 +102,7 @@ func (p *platform) hold(kind, name string) *holder {
 		spec.Venafi.Token = &v1alpha1.VenafiToken{ClientID: name, Scope: "certificate:manage"}
 		spec.Secret.Template.Data = map[string]string{"token": "{{ .token }}"}
 	default:
-		spec.Venafi.Certificate = &v1alpha1.VenafiCertificate{PolicyDN: folder + `\team-a`, CommonName: name, DNSNames: []string{name}}
+		spec.Venafi.Certificate = &v1alpha1.VenafiCertificate{PolicyDN: folder + `\team-a`, CommonName: name + ".example", DNSNames: []string{name + ".example"}}
 		spec.Secret.Type = corev1.SecretTypeTLS
 		spec.Secret.Template.Data = map[string]string{"tls.crt": "{{ .certificate }}{{ .chain }}", "tls.key": "{{ .privateKey }}"}
 	}
@@ -176,11 +176,11 @@ func TestAnAnswerThatDiesWithItsProcessIsNotForgotten(t *testing.T) {
 		if len(lost) != 1 {
 			t.Fatalf("%d grants live that nobody knows of, want the one whose answer was lost", len(lost))
 		}
-		p.hold(aCertificate, "found.example")
+		p.hold(aCertificate, "found")
 		d.crashAt("WriteAnswer/before")
 	}
 
-	certificate := p.hold(aCertificate, "billing.example")
+	certificate := p.hold(aCertificate, "billing")
 	d.crashAt("WriteAnswer/after")
 	o = d.operator()
 	certificate.awaitVersion()
@@ -234,7 +234,7 @@ func (d *director) disown(h *holder, boundary string) {
 func (h *holder) live() []string {
 	ids := []string{}
 	for _, record := range h.venafi.Ledger().Live() {
-		if record.Kind == h.kind && (record.Attrs["clientId"] == h.name || record.Attrs["cn"] == h.name) {
+		if record.Kind == h.kind && (record.Attrs["clientId"] == h.name || record.Attrs["cn"] == h.name+".example") {
 			ids = append(ids, record.ID)
 		}
 	}
@@ -245,7 +245,7 @@ func (h *holder) live() []string {
 func (h *holder) issued() int {
 	n := 0
 	for _, record := range h.venafi.Ledger().Issued() {
-		if record.Kind == h.kind && (record.Attrs["clientId"] == h.name || record.Attrs["cn"] == h.name) {
+		if record.Kind == h.kind && (record.Attrs["clientId"] == h.name || record.Attrs["cn"] == h.name+".example") {
 			n++
 		}
 	}
