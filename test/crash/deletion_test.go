@@ -40,7 +40,7 @@ var lives = map[rotation.Action]life{
 	rotation.AddFinalizer: unseen, rotation.HoldIssuer: unseen, rotation.CreateIntent: unseen, rotation.Issue: unseen, rotation.Verify: unseen,
 	rotation.Publish: unseen, rotation.NotePublished: unseen, rotation.Claim: begun,
 	rotation.Retire: rotating, rotation.Revoke: rotating, rotation.Release: rotating, credential.ProjectStatus: wishful,
-	rotation.MarkRepublish: damaged, rotation.RollBack: regretted,
+	rotation.Restart: deployed, rotation.NoteRollout: deployed, rotation.MarkRepublish: damaged, rotation.RollBack: regretted,
 	rotation.NoteRefusal: refused, rotation.Fail: refused, rotation.NoteRevoked: refused,
 	rotation.DeleteTarget: deleted, rotation.RemoveFinalizer: deleted,
 }
@@ -213,6 +213,17 @@ func (c *crowd) rotated() {
 func rotating(c *crowd) {
 	c.kill(c.published())
 	c.ask()
+}
+
+// deployed have a workload that is to be restarted for a second version.
+func deployed(c *crowd) {
+	for _, a := range c.members {
+		a.rollout = []v1alpha1.RolloutTarget{{Kind: "Deployment", Name: a.name}}
+		if err := c.world.Client.Create(c.ctx, podless(a.ns, a.name)); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	rotating(c)
 }
 
 // wishful want a version back that never was, which they are told.
