@@ -15,6 +15,7 @@ import (
 // a version alive that its pod holds.
 type deployment struct {
 	mark    int  // the wave on its template; 0: none
+	changes int  // of its template: what a write must have read
 	rolling bool // its template has changed and the pod is of the old one
 	stuck   bool // a new pod never becomes ready
 	runs    bool
@@ -44,7 +45,7 @@ func (d *deployment) Clone() Dimension {
 // AddTo tells it apart.
 func (d *deployment) AddTo(k *Key) {
 	k.Flags(d.rolling, d.stuck, d.runs)
-	k.Numbers(int64(d.mark), int64(d.holds))
+	k.Numbers(int64(d.mark), int64(d.changes), int64(d.holds))
 	k.Times(d.created, d.looked)
 	for _, waves := range [][]int{d.noted, d.done, d.restarted, d.excused} {
 		k.Numbers(int64(len(waves)))
@@ -127,7 +128,7 @@ func (d *deployment) Act(seen, live *World, step rotation.Step) (known, done boo
 	r := seen.find(step.Version)
 	switch step.Action {
 	case rotation.Restart:
-		if was.mark != d.mark {
+		if was.changes != d.changes {
 			return true, false
 		}
 		wave := d.wave(r)
@@ -135,7 +136,8 @@ func (d *deployment) Act(seen, live *World, step rotation.Step) (known, done boo
 			live.Fault("the workload is restarted twice for version %d", r.Number)
 		}
 		d.mark, d.rolling, d.restarted = wave, true, append(d.restarted, wave)
-		was.mark, was.rolling = d.mark, d.rolling
+		d.changes++
+		was.mark, was.rolling, was.changes = d.mark, d.rolling, d.changes
 		live.effects++
 		return true, true
 	case rotation.NoteRollout:
@@ -180,12 +182,14 @@ func (d *deployment) Events() []Event {
 				d.excused = append(d.excused, d.mark)
 			}
 			// Back on the old template: a pod that was not replaced yet stays.
-			d.mark, d.rolling = 0, !d.rolling
+			d.mark, d.rolling, d.changes = 0, !d.rolling, d.changes+1
 			return true
 		})},
 		{Name: "the workload is restarted by hand", Free: true, Happens: when(func(_ *World, d *deployment) bool {
 			reverted := len(d.noted) > 0 && d.mark != d.noted[len(d.noted)-1] && !d.rolling
-			d.rolling = d.rolling || reverted
+			if reverted {
+				d.rolling, d.changes = true, d.changes+1
+			}
 			return reverted
 		})},
 	}

@@ -19,6 +19,9 @@ const (
 	requested = "a rotation is requested"
 	deleted   = "the credential is deleted"
 	killed    = "the operator is killed"
+
+	podStarts   = "the workload's pod starts"
+	podReplaced = "the workload replaces its pod"
 )
 
 func class(name string, c Class) *Variant {
@@ -55,6 +58,19 @@ func stories() []Story {
 		{"the target is deleted in an overlap", plain, []Beat{{Event: requested}, {rotation.Publish, 2, "somebody deletes the target"}}},
 		{"declared compromised", plain, []Beat{{Event: "what exists is declared compromised"}}},
 		{"rolled back in an overlap", plain, []Beat{{Event: requested}, {rotation.Publish, 2, "the version before is asked for"}}},
+		{"a workload is restarted", Restarting(), []Beat{{Event: podStarts}, {Event: requested}, {rotation.Restart, 2, podReplaced}}},
+		{"a restart fails and the operator is killed", Restarting(), []Beat{
+			{Event: podStarts}, {Event: requested},
+			{rotation.Publish, 2, "the workload's new pods fail"}, {rotation.Restart, 2, killed}, {rotation.NoteRollout, 2, "the workload's pods are mended"}, {rotation.NoteRollout, 2, podReplaced},
+		}},
+		{"a tool takes the mark off a workload", Restarting(), []Beat{
+			{Event: podStarts}, {Event: requested},
+			{rotation.NoteRollout, 2, "the mark is taken off the workload"}, {rotation.NoteRollout, 2, "the workload is restarted by hand"}, {rotation.NoteRollout, 2, podReplaced},
+		}},
+		{"workloads are restarted again after a rollback", Restarting(), []Beat{
+			{Event: podStarts}, {Event: requested},
+			{rotation.Restart, 2, podReplaced}, {rotation.NoteRollout, 2, "the version before is asked for"}, {rotation.Restart, 1, podReplaced},
+		}},
 		{"retained, and made again", plain, []Beat{{Event: "the credential is deleted and retained"}, {Event: "a credential of that name is made again"}, {Event: requested}}},
 		{"the credential vanishes around its finalizer", plain, []Beat{{Event: "the credential vanishes around its finalizer"}}},
 		{"the whole namespace is deleted", plain, []Beat{{Event: requested}, {rotation.Publish, 2, "the namespace is deleted"}}},

@@ -69,7 +69,7 @@ func Variants() []*Variant {
 		{Name: "two versions at a time", Capabilities: with(func(c *rotation.Capabilities) { c.MaxLive = 2 }), Policy: onRequest},
 		{Name: "five versions at a time", Capabilities: with(func(c *rotation.Capabilities) { c.MaxLive = 5 }), Policy: onRequest},
 		{Name: "pods are waited for", Capabilities: of(WriteAhead), Policy: withUptake(true), Dimensions: []func() Dimension{newWorkload}},
-		{Name: "workloads are restarted", Capabilities: of(WriteAhead), Policy: withRollout(), Dimensions: []func() Dimension{newDeployment}},
+		Restarting(),
 		{Name: "without overlap", Capabilities: with(func(c *rotation.Capabilities) { c.Overlap = false }), Policy: onRequest},
 	}
 }
@@ -81,11 +81,11 @@ func withUptake(hold bool) rotation.Policy {
 	return p
 }
 
-// withRollout is a policy under which restarts of workloads alone protect what pods hold.
-func withRollout() rotation.Policy {
+// Restarting is Plain with a workload, and restarts alone protect what its pod holds.
+func Restarting() *Variant {
 	p := onRequest
 	p.Uptake.Margin = uptakeMargin
-	return p
+	return &Variant{Name: "workloads are restarted", Capabilities: of(WriteAhead), Policy: p, Dimensions: []func() Dimension{newDeployment}}
 }
 
 // impossible is the reason with which a life of this kind must end; empty if it can go
