@@ -297,11 +297,12 @@ func (c *crowd) delete() {
 	}
 }
 
-// clear runs an operator until nothing is left of the crowd.
+// clear runs an operator until nothing is left of the crowd that it could do anything about.
+// The namespace controller takes its time after that.
 func (c *crowd) clear() {
 	c.t.Helper()
 	o := c.operator()
-	c.eventually(toRest, "everything of "+c.spared+" is gone", c.left)
+	c.eventually(toRest, "all credentials of "+c.spared+" are gone", c.alive)
 	c.kill(o)
 }
 
@@ -310,27 +311,32 @@ func (c *crowd) left() string {
 	if err := c.world.Client.Get(c.ctx, client.ObjectKey{Name: c.doomed}, &corev1.Namespace{}); !apierrors.IsNotFound(err) {
 		return fmt.Sprintf("namespace %s is still there (%v); %s", c.doomed, err, c.remains(c.doomed))
 	}
-	credentials := &v1alpha1.APIClientCredentialList{}
-	if err := c.world.Client.List(c.ctx, credentials, client.InNamespace(c.spared)); err != nil {
-		return err.Error()
-	}
-	for i := range credentials.Items {
-		return fmt.Sprintf("credential %s/%s is still there: %s", c.spared, credentials.Items[i].Name, conditions(&credentials.Items[i]))
-	}
-	secrets := &corev1.SecretList{}
-	if err := c.world.Client.List(c.ctx, secrets, client.InNamespace(c.spared)); err != nil {
-		return err.Error()
-	}
-	for _, secret := range secrets.Items {
-		if role := secret.Labels[journal.LabelRole]; role == journal.RoleVersion || role == journal.RoleTarget {
-			return fmt.Sprintf("Secret %s/%s of role %s is still there", c.spared, secret.Name, role)
+	return c.alive()
+}
+
+// alive says what is left of the crowd's credentials and of what they made.
+func (c *crowd) alive() string {
+	for _, ns := range []string{c.spared, c.doomed} {
+		credentials := &v1alpha1.APIClientCredentialList{}
+		if err := c.world.Client.List(c.ctx, credentials, client.InNamespace(ns)); err != nil {
+			return err.Error()
+		}
+		for i := range credentials.Items {
+			return fmt.Sprintf("credential %s/%s is still there: %s", ns, credentials.Items[i].Name, conditions(&credentials.Items[i]))
+		}
+		secrets := &corev1.SecretList{}
+		if err := c.world.Client.List(c.ctx, secrets, client.InNamespace(ns)); err != nil {
+			return err.Error()
+		}
+		for _, secret := range secrets.Items {
+			if role := secret.Labels[journal.LabelRole]; role == journal.RoleVersion || role == journal.RoleTarget {
+				return fmt.Sprintf("Secret %s/%s of role %s is still there", ns, secret.Name, role)
+			}
 		}
 	}
 	for _, record := range c.sim.Ledger().Live() {
-		for _, a := range c.members {
-			if record.Attrs["app"] == a.app.App {
-				return fmt.Sprintf("client id %s of %s lives upstream", record.Attrs["clientId"], a.app.App)
-			}
+		if slices.ContainsFunc(c.members, func(a *actor) bool { return record.Attrs["app"] == a.app.App }) {
+			return fmt.Sprintf("client id %s of %s lives upstream", record.Attrs["clientId"], record.Attrs["app"])
 		}
 	}
 	return ""
