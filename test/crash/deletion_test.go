@@ -69,6 +69,9 @@ func effectOf(boundary string) rotation.Action {
 	return rotation.Action(effect)
 }
 
+// nameOf is a boundary as a part of names.
+func nameOf(boundary string) string { return strings.ToLower(strings.ReplaceAll(boundary, "/", "-")) }
+
 // Whenever a credential is deleted, and however, nothing of it lives on upstream, and
 // nothing holds its namespace.
 func TestADeletionAtAnyBoundaryLeavesNothing(t *testing.T) {
@@ -118,7 +121,7 @@ func (d *director) boundariesOf(effects []rotation.Action) []string {
 // meet brings a crowd to a boundary, at which the operator dies, and deletes it.
 func (d *director) meet(boundary string, overlap v1alpha1.Interval) *crowd {
 	d.t.Helper()
-	c := d.crowd(strings.ToLower(strings.ReplaceAll(boundary, "/", "-")), overlap)
+	c := d.crowd(nameOf(boundary), overlap)
 	lives[effectOf(boundary)](c)
 	c.crash(boundary)
 	c.delete()

@@ -26,7 +26,7 @@ import (
 
 // atOnce is how many control planes run at a time. They wait most of their time, so the
 // number of cores says little.
-const atOnce = "3"
+const atOnce = "4"
 
 // binary is the operator, with the code that kills it.
 var binary string
