@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"os"
 	"strconv"
 	"sync/atomic"
@@ -22,10 +21,8 @@ func boundary() credential.Boundary {
 	if target == "" {
 		return nil
 	}
-	crowd, err := strconv.ParseInt(cmp.Or(os.Getenv("CLAVIGER_CRASH_CROWD"), "1"), 10, 64)
-	if err != nil {
-		panic(err)
-	}
+	crowd, _ := strconv.ParseInt(os.Getenv("CLAVIGER_CRASH_CROWD"), 10, 64) // what is no number is one
+	crowd = max(crowd, 1)
 	var came atomic.Int64
 	return func(effect rotation.Action, side credential.Side) {
 		if string(effect)+"/"+string(side) != target {

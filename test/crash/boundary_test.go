@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -163,6 +164,10 @@ func (d *director) crashAt(boundary string) {
 	d.t.Helper()
 	if boundary == "MarkRepublish/before" || boundary == "MarkRepublish/after" {
 		d.damage()
+	}
+	if strings.HasPrefix(boundary, "Claim/") {
+		// A claim is taken over only from somebody who died with one.
+		d.killWhen("credential.create", simkit.AfterCommit)
 	}
 	o, err := d.world.RunArmed(boundary)
 	if err != nil {
