@@ -76,28 +76,34 @@ func nameOf(boundary string) string { return strings.ToLower(strings.ReplaceAll(
 // nothing holds its namespace.
 func TestADeletionAtAnyBoundaryLeavesNothing(t *testing.T) {
 	t.Parallel()
-	d := &director{stage: newStage(t, newWorld(t))}
-	between := d.crowd("overlap", "1h")
-	between.rotated()
-	between.delete()
-	between.clear()
-	crowds := []*crowd{between}
-
-	// First those of effects that a deletion has as well: whoever is still on his way out
-	// would be met there.
-	for _, boundary := range d.boundariesOf(leaving) {
-		c := d.meet(boundary, "1s")
-		c.clear()
-		crowds = append(crowds, c)
-	}
-	never := d.crowd("never-seen", "1h")
-	unseen(never)
-	never.delete()
-	crowds = append(crowds, never)
-	for _, boundary := range d.boundariesOf(staying) {
-		crowds = append(crowds, d.meet(boundary, "1h"))
-	}
-	d.bury(crowds)
+	t.Run("of effects that a deletion has as well", func(t *testing.T) {
+		t.Parallel()
+		d := &director{stage: newStage(t, newWorld(t))}
+		between := d.crowd("overlap", "1h")
+		between.rotated()
+		between.delete()
+		between.clear()
+		crowds := []*crowd{between}
+		for _, boundary := range d.boundariesOf(leaving) {
+			c := d.meet(boundary, "1s")
+			// Whoever is still on his way out would be met at the next boundary.
+			c.clear()
+			crowds = append(crowds, c)
+		}
+		d.bury(crowds)
+	})
+	t.Run("of effects that it has not", func(t *testing.T) {
+		t.Parallel()
+		d := &director{stage: newStage(t, newWorld(t))}
+		never := d.crowd("never-seen", "1h")
+		unseen(never)
+		never.delete()
+		crowds := []*crowd{never}
+		for _, boundary := range d.boundariesOf(staying) {
+			crowds = append(crowds, d.meet(boundary, "1h"))
+		}
+		d.bury(crowds)
+	})
 }
 
 // The effects that a deletion shares, the others, and those that come after a minute or so.
