@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	uberzap "go.uber.org/zap"
@@ -92,6 +93,7 @@ func parse(arguments []string) (*settings, error) {
 	flags.DurationVar(&s.SweepInterval, "sweep-interval", time.Hour, "how often each issuer is compared with the journal")
 	flags.DurationVar(&s.UptakePause, "uptake-pause", 15*time.Second, "how long at least between two looks at the pods and workloads of a namespace in which a predecessor waits for them; it grows to five minutes with the waiting")
 	flags.IntVar(&s.RestartsPerNamespace, "restarts-per-namespace", 3, "how many workloads of a namespace may replace their pods at a time because of spec.rollout")
+	namespaces := flags.String("namespaces", "", "serve only these namespaces, separated by commas, with rights in them alone; issuers and policies of the cluster are off then, and --cluster-id is required; default: all")
 	flags.IntVar(&s.Workers, "workers", 16, "how many credentials are looked after at a time")
 	flags.BoolVar(&s.AllowInsecureUpstreams, "allow-insecure-upstreams", false, "allow http and loopback addresses; for tests and demonstrations only")
 	showVersion := flags.Bool("version", false, "print the version and exit")
@@ -110,6 +112,10 @@ func parse(arguments []string) (*settings, error) {
 	}
 	if s.Workers < 1 || s.RestartsPerNamespace < 1 || s.OrphanAge < 0 || s.SweepInterval <= 0 || s.UptakePause <= 0 {
 		return nil, fmt.Errorf("--workers and --restarts-per-namespace must be at least 1, --orphan-age at least 0, --sweep-interval and --uptake-pause more than 0")
+	}
+	s.Namespaces = strings.FieldsFunc(*namespaces, func(r rune) bool { return r == ',' || r == ' ' })
+	if len(s.Namespaces) > 0 && s.ClusterID == "" {
+		return nil, fmt.Errorf("--namespaces needs --cluster-id: who serves single namespaces cannot read what tells this cluster from others; take for example the UID of the first namespace, and never change it")
 	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging)))
 	return s, nil
@@ -174,13 +180,13 @@ func (s *settings) managerOptions(scheme *runtime.Scheme) ctrl.Options {
 		LeaderElectionNamespace:       s.leaderNamespace,
 		LeaderElectionReleaseOnCancel: true,
 		GracefulShutdownTimeout:       &grace,
-		Cache:                         cacheOptions(),
+		Cache:                         cacheOptions(s.Namespaces),
 	}
 }
 
 // cacheOptions keep Secrets out of memory: only the metadata of those that bear our
 // label is cached, and of that only what is ours (failure F31).
-func cacheOptions() cache.Options {
+func cacheOptions(namespaces []string) cache.Options {
 	ours, err := labels.NewRequirement(journal.LabelRole, selection.Exists, nil)
 	selector := labels.Nothing()
 	if err == nil {
@@ -188,8 +194,16 @@ func cacheOptions() cache.Options {
 	}
 	secret := &metav1.PartialObjectMetadata{}
 	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	var served map[string]cache.Config
+	for _, namespace := range namespaces {
+		if served == nil {
+			served = map[string]cache.Config{}
+		}
+		served[namespace] = cache.Config{}
+	}
 	return cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
+		DefaultNamespaces: served,
+		DefaultTransform:  cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			secret: {Label: selector, Transform: credential.Slim},
 		},

@@ -38,6 +38,8 @@ type Options struct {
 	Version string
 	// OperatorNamespace is where the operator runs; may be empty.
 	OperatorNamespace string
+	// Namespaces are those that are served, with rights in them alone; empty for all.
+	Namespaces []string
 	// ObserveOnly writes nothing upstream.
 	ObserveOnly bool
 	// OrphanAge is how long what belongs to nothing is left alone.
@@ -56,6 +58,10 @@ type Options struct {
 	Boundary credential.Boundary
 }
 
+// clusterKinds: issuers and policies of the cluster are for an operator that serves all
+// namespaces and knows its own, where the logins of such issuers are.
+func (o *Options) clusterKinds() bool { return len(o.Namespaces) == 0 && o.OperatorNamespace != "" }
+
 // Setup adds every controller to the manager.
 func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	accounts := issuer.NewAccounts(issuer.AccountsOptions{
@@ -65,12 +71,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("register the metrics of upstream calls: %w", err)
 	}
-	counters, err := metrics.Register(crmetrics.Registry, mgr.GetClient(), o.Clock, o.Version)
+	counters, err := metrics.Register(crmetrics.Registry, mgr.GetClient(), o.Clock, o.Version, o.clusterKinds())
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
 	err = issuer.Setup(mgr, accounts, issuer.Options{
-		Registry: o.Registry, ClusterID: o.ClusterID, Server: o.Clock, SweepInterval: o.SweepInterval, OrphanAge: o.OrphanAge, ObserveOnly: o.ObserveOnly,
+		Registry: o.Registry, ClusterID: o.ClusterID, Server: o.Clock, SweepInterval: o.SweepInterval, OrphanAge: o.OrphanAge, ObserveOnly: o.ObserveOnly, ClusterKinds: o.clusterKinds(),
 		Transport: upstream.TransportOptions{
 			AllowPlainHTTP: o.AllowInsecureUpstreams, AllowLoopback: o.AllowInsecureUpstreams, UserAgent: "claviger/" + o.Version, Timeout: rotation.CallTime,
 		},
@@ -79,17 +85,17 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("set up issuers: %w", err)
 	}
-	if err := policy.Setup(mgr, o.Clock); err != nil {
+	if err := policy.Setup(mgr, o.Clock, o.clusterKinds()); err != nil {
 		return fmt.Errorf("set up policies: %w", err)
 	}
-	guard, err := admission.NewGuard(mgr.GetAPIReader(), mgr.GetClient(), clock.RealClock{})
+	guard, err := admission.NewGuard(mgr.GetAPIReader(), mgr.GetClient(), clock.RealClock{}, len(o.Namespaces) == 0)
 	if err != nil {
 		return err
 	}
 	credentials := &credential.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Store: journal.Store{Client: mgr.GetClient(), Live: mgr.GetAPIReader()},
 		Issuers: issuers{accounts}, Shape: o.Registry.Shape, Guard: guard, Pods: consumers.NewFinder(mgr.GetAPIReader(), o.Clock), Clock: o.Clock, Events: mgr.GetEventRecorder("claviger"), Metrics: counters,
-		Options: credential.Options{ClusterID: o.ClusterID, Holder: o.Holder, ObserveOnly: o.ObserveOnly, OrphanAge: o.OrphanAge, UptakePause: o.UptakePause, Restarts: o.RestartsPerNamespace, Boundary: o.Boundary},
+		Options: credential.Options{ClusterID: o.ClusterID, Holder: o.Holder, ObserveOnly: o.ObserveOnly, ClusterKinds: o.clusterKinds(), OrphanAge: o.OrphanAge, UptakePause: o.UptakePause, Restarts: o.RestartsPerNamespace, Boundary: o.Boundary},
 	}
 	if err := credentials.SetupWithManager(ctx, mgr, o.Workers, accounts.Changed()); err != nil {
 		return fmt.Errorf("set up credentials: %w", err)
@@ -100,12 +106,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 // issuers shows the accounts to the credentials in the planner's words.
 type issuers struct{ accounts *issuer.Accounts }
 
-func (i issuers) Account(object *v1alpha1.CredentialIssuer) credential.Account {
-	verdict := i.accounts.Verdict(object.UID)
-	a := credential.Account{VerdictDone: verdict.Done, Doubts: verdict.Doubts, SlotLimit: i.accounts.SlotLimit(object.UID)}
-	account, ok := i.accounts.Get(object.UID)
+func (i issuers) Account(object v1alpha1.Issuer) credential.Account {
+	verdict := i.accounts.Verdict(object.GetUID())
+	a := credential.Account{VerdictDone: verdict.Done, Doubts: verdict.Doubts, SlotLimit: i.accounts.SlotLimit(object.GetUID())}
+	account, ok := i.accounts.Get(object.GetUID())
 	if !ok {
-		state := i.accounts.State(object.UID)
+		state := i.accounts.State(object.GetUID())
 		a.Problem = &rotation.Problem{Reason: state.Reason, Message: state.Message, Stalled: state.Stalled}
 		return a
 	}
@@ -113,11 +119,11 @@ func (i issuers) Account(object *v1alpha1.CredentialIssuer) credential.Account {
 	return a
 }
 
-func (i issuers) EnsureInUse(ctx context.Context, object *v1alpha1.CredentialIssuer) error {
+func (i issuers) EnsureInUse(ctx context.Context, object v1alpha1.Issuer) error {
 	return i.accounts.EnsureInUse(ctx, object)
 }
 
-func (i issuers) Suspect(ctx context.Context, object *v1alpha1.CredentialIssuer, name, container, reason string) error {
+func (i issuers) Suspect(ctx context.Context, object v1alpha1.Issuer, name, container, reason string) error {
 	return i.accounts.Suspect(ctx, object, name, container, reason)
 }
 

@@ -239,6 +239,10 @@ func accept(document []byte) (kind string, err error) {
 			_, err = render.Compile(spec)
 		}
 		return meta.Kind, err
+	case "ClusterCredentialIssuer":
+		return meta.Kind, yaml.UnmarshalStrict(document, &v1alpha1.ClusterCredentialIssuer{})
+	case "ClusterRotationPolicy":
+		return meta.Kind, yaml.UnmarshalStrict(document, &v1alpha1.ClusterRotationPolicy{})
 	case "CredentialIssuer":
 		return meta.Kind, yaml.UnmarshalStrict(document, &v1alpha1.CredentialIssuer{})
 	case "RotationPolicy":

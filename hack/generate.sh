@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Generates what is made from Go: deep copies, CustomResourceDefinitions and the
-# operator's ClusterRole. With --check nothing is written; it fails if a file is not as
+# Generates what is made from Go: deep copies, CustomResourceDefinitions, and the
+# operator's ClusterRole and Role. With --check nothing is written; it fails if a file is not as
 # it would be written.
 #
 #   usage: hack/generate.sh [--check]
@@ -20,10 +20,14 @@ mkdir -p "$out/api/v1alpha1" "$out/config/crd" "$out/config/rbac"
 "$controller_gen" \
 	rbac:roleName=claviger "paths=./controllers/...;./internal/..." \
 	output:rbac:artifacts:config="$out/config/rbac"
+# The same rights for one namespace.
+mkdir -p "$out/config/namespaced/served"
+sed 's/^kind: ClusterRole$/kind: Role/' "$out/config/rbac/role.yaml" >"$out/config/namespaced/served/role.yaml"
 
 generated=(
 	api/v1alpha1/zz_generated.deepcopy.go
 	config/rbac/role.yaml
+	config/namespaced/served/role.yaml
 	$(cd "$out" && ls config/crd/credentials.claviger.dev_*.yaml)
 )
 if [[ "${1:-}" != --check ]]; then

@@ -56,7 +56,8 @@ type APIClientCredentialSpec struct {
 
 	// PolicyRef names the policy that says when the credential is renewed. Without
 	// it the oldest RotationPolicy of the namespace whose selector matches this
-	// credential's labels applies; without one nothing is due by age, and the
+	// credential's labels applies; without one the oldest ClusterRotationPolicy that
+	// selects the namespace and the labels; without any nothing is due by age, and the
 	// credential is renewed only on request.
 	//
 	// +optional
@@ -188,12 +189,12 @@ type Adoption struct {
 
 // IssuerReference names an issuer.
 type IssuerReference struct {
-	// Kind of the issuer. Default and only value today: CredentialIssuer, in the
-	// same namespace.
+	// Kind of the issuer: CredentialIssuer (default), in the same namespace, or
+	// ClusterCredentialIssuer, which must allow this namespace.
 	//
 	// +optional
 	// +kubebuilder:default=CredentialIssuer
-	// +kubebuilder:validation:Enum=CredentialIssuer
+	// +kubebuilder:validation:Enum=CredentialIssuer;ClusterCredentialIssuer
 	Kind string `json:"kind,omitempty"`
 
 	// Name of the issuer. Example: "apic".
@@ -206,12 +207,12 @@ type IssuerReference struct {
 
 // PolicyReference names a policy.
 type PolicyReference struct {
-	// Kind of the policy. Default and only value today: RotationPolicy, in the
-	// same namespace.
+	// Kind of the policy: RotationPolicy (default), in the same namespace, or
+	// ClusterRotationPolicy, whose namespaceSelector must choose this namespace.
 	//
 	// +optional
 	// +kubebuilder:default=RotationPolicy
-	// +kubebuilder:validation:Enum=RotationPolicy
+	// +kubebuilder:validation:Enum=RotationPolicy;ClusterRotationPolicy
 	Kind string `json:"kind,omitempty"`
 
 	// Name of the policy. Example: "quarterly".

@@ -130,6 +130,12 @@ const (
 	// ReasonIssuerMismatch: the issuer belongs to another upstream than the
 	// credential's member.
 	ReasonIssuerMismatch = "IssuerMismatch"
+	// ReasonClusterKindsOff: the credential names a ClusterCredentialIssuer, and the
+	// operator serves single namespaces or does not know its own.
+	ReasonClusterKindsOff = "ClusterKindsOff"
+	// ReasonNamespaceNotAllowed: the ClusterCredentialIssuer does not choose the
+	// credential's namespace.
+	ReasonNamespaceNotAllowed = "NamespaceNotAllowed"
 	// ReasonIssuerMoved: a version was made in another place (host, organisation,
 	// catalog or issuer) than the issuer now points to. Nothing is concluded or
 	// revoked there.

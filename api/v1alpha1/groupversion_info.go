@@ -21,6 +21,8 @@ func AddToScheme(scheme *runtime.Scheme) error {
 		&APIClientCredential{}, &APIClientCredentialList{},
 		&RotationPolicy{}, &RotationPolicyList{},
 		&CredentialIssuer{}, &CredentialIssuerList{},
+		&ClusterRotationPolicy{}, &ClusterRotationPolicyList{},
+		&ClusterCredentialIssuer{}, &ClusterCredentialIssuerList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

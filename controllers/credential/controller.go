@@ -37,13 +37,13 @@ const (
 // Issuers tells what the credentials need to know of the accounts.
 type Issuers interface {
 	// Account returns a snapshot of the issuer's account.
-	Account(issuer *v1alpha1.CredentialIssuer) Account
+	Account(issuer v1alpha1.Issuer) Account
 	// EnsureInUse puts the in-use finalizers on the issuer and its login Secret.
-	EnsureInUse(ctx context.Context, issuer *v1alpha1.CredentialIssuer) error
+	EnsureInUse(ctx context.Context, issuer v1alpha1.Issuer) error
 	// Recheck has the login looked at soon, after a call was refused for it.
 	Recheck(issuer types.UID)
 	// Suspect writes down on the issuer what may live upstream and cannot be found.
-	Suspect(ctx context.Context, issuer *v1alpha1.CredentialIssuer, name, container, reason string) error
+	Suspect(ctx context.Context, issuer v1alpha1.Issuer, name, container, reason string) error
 	// Dismiss takes back a doubt that a verification has cleared.
 	Dismiss(issuer types.UID, mark upstream.Mark)
 }
@@ -91,6 +91,8 @@ type Options struct {
 	Holder string
 	// ObserveOnly writes nothing upstream and begins nothing.
 	ObserveOnly bool
+	// ClusterKinds: issuers and policies of the cluster are used, too.
+	ClusterKinds bool
 	// OrphanAge is how long the journal of a vanished credential is kept.
 	OrphanAge time.Duration
 	// UptakePause is the shortest time between two looks at a namespace's pods.

@@ -57,12 +57,13 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*sc
 		}
 		s.goneSince = r.memory.firstMissed(name, r.Clock.Now())
 	}
+	if s.candidates, err = policy.Gather(ctx, r.Client, name.Namespace, r.Options.ClusterKinds); err != nil {
+		return nil, err
+	}
 	if err := r.gatherIssuer(ctx, s); err != nil {
 		return nil, err
 	}
-	if err := r.gatherSpec(ctx, s); err != nil {
-		return nil, err
-	}
+	r.gatherSpec(s)
 	r.tellAnswered(s)
 	return s, nil
 }
@@ -149,20 +150,30 @@ func (s *scope) untouchable(v *journal.Version, err error) *rotation.Problem {
 // gatherIssuer finds the issuer that the credential names, or the one that a left
 // journal records.
 func (r *Reconciler) gatherIssuer(ctx context.Context, s *scope) error {
-	var name string
+	var ref v1alpha1.IssuerReference
 	if s.credential != nil {
-		name = s.credential.Spec.IssuerRef.Name
+		ref = s.credential.Spec.IssuerRef
 		s.member, s.parameters = parameters(&s.credential.Spec)
 	} else {
-		name = s.versions[len(s.versions)-1].Issuer.Name
+		made := s.versions[len(s.versions)-1].Issuer
+		ref = v1alpha1.IssuerReference{Kind: made.Kind, Name: made.Name}
 	}
-	issuer := &v1alpha1.CredentialIssuer{}
-	switch err := r.Client.Get(ctx, types.NamespacedName{Namespace: s.key.Namespace, Name: name}, issuer); {
-	case apierrors.IsNotFound(err):
-		s.account.Problem = &rotation.Problem{
-			Reason: v1alpha1.ReasonIssuerNotFound, Stalled: true,
-			Message: fmt.Sprintf("CredentialIssuer %q does not exist in namespace %s", name, s.key.Namespace),
+	issuer, key := v1alpha1.NewIssuer(ref.Kind), types.NamespacedName{Namespace: s.key.Namespace, Name: ref.Name}
+	missing := fmt.Sprintf("%s %q does not exist in namespace %s", issuer.IssuerKind(), ref.Name, s.key.Namespace)
+	if ref.Cluster() {
+		key.Namespace = ""
+		missing = fmt.Sprintf("%s %q does not exist", issuer.IssuerKind(), ref.Name)
+		if !r.Options.ClusterKinds {
+			s.account.Problem = &rotation.Problem{
+				Reason: v1alpha1.ReasonClusterKindsOff, Stalled: true,
+				Message: "the operator serves single namespaces or does not know its own: it uses no ClusterCredentialIssuer; name a CredentialIssuer of this namespace",
+			}
+			return nil
 		}
+	}
+	switch err := r.Client.Get(ctx, key, issuer); {
+	case apierrors.IsNotFound(err):
+		s.account.Problem = &rotation.Problem{Reason: v1alpha1.ReasonIssuerNotFound, Stalled: true, Message: missing}
 		return nil
 	case err != nil:
 		return err
@@ -171,13 +182,19 @@ func (r *Reconciler) gatherIssuer(ctx context.Context, s *scope) error {
 	return nil
 }
 
-func (s *scope) setIssuer(issuer *v1alpha1.CredentialIssuer, account Account) {
+func (s *scope) setIssuer(issuer v1alpha1.Issuer, account Account) {
 	s.issuer, s.account = issuer, account
 	if s.credential != nil {
-		if member, _ := issuer.Spec.Upstream(); member != s.member {
+		if member, _ := issuer.IssuerSpec().Upstream(); member != s.member {
 			s.specProblem = &rotation.Problem{
 				Reason: v1alpha1.ReasonIssuerMismatch, Stalled: true,
-				Message: fmt.Sprintf("issuer %s is an account on %s and the credential asks for %s", issuer.Name, member, s.member),
+				Message: fmt.Sprintf("issuer %s is an account on %s and the credential asks for %s", issuer.GetName(), member, s.member),
+			}
+		}
+		if shared, ok := issuer.(*v1alpha1.ClusterCredentialIssuer); ok && !policy.Allows(&shared.Spec.AllowedNamespaces, s.candidates.Place) {
+			s.specProblem = &rotation.Problem{
+				Reason: v1alpha1.ReasonNamespaceNotAllowed, Stalled: true,
+				Message: fmt.Sprintf("ClusterCredentialIssuer %s does not allow namespace %s: its spec.allowedNamespaces must choose it", shared.Name, s.key.Namespace),
 			}
 		}
 	}
@@ -221,10 +238,10 @@ func parameters(spec *v1alpha1.APIClientCredentialSpec) (string, []byte) {
 }
 
 // gatherSpec compiles what the person wrote: template, policy, requests.
-func (r *Reconciler) gatherSpec(ctx context.Context, s *scope) error {
+func (r *Reconciler) gatherSpec(s *scope) {
 	s.policy = defaultPolicy(s.verifyTimeout())
 	if s.credential == nil {
-		return nil
+		return
 	}
 	s.unrendered = r.memory.unrenderable(s.uid, s.credential.Generation, r.Clock.Now())
 	if err := r.compileTemplate(s); err != nil && s.specProblem == nil {
@@ -233,13 +250,7 @@ func (r *Reconciler) gatherSpec(ctx context.Context, s *scope) error {
 	if _, err := targets(s.credential.Spec.Rollout); err != nil && s.specProblem == nil {
 		s.specProblem = &rotation.Problem{Reason: v1alpha1.ReasonInvalidRollout, Stalled: true, Message: "spec.rollout: " + err.Error()}
 	}
-	policies := &v1alpha1.RotationPolicyList{}
-	if err := r.Client.List(ctx, policies, client.InNamespace(s.key.Namespace)); err != nil {
-		return err
-	}
-	s.policies = policies.Items
-	s.resolvePolicy(policies.Items)
-	return nil
+	s.resolvePolicy()
 }
 
 func (s *scope) verifyTimeout() time.Duration {
@@ -254,23 +265,23 @@ func defaultPolicy(verify time.Duration) rotation.Policy {
 	return rotation.Policy{RotateAfter: p.RotateAfter, Overlap: p.Overlap, VerifyTimeout: verify, Uptake: rotation.Uptake(p.Uptake), Rollout: rotation.Rollout(p.Rollout)}
 }
 
-func (s *scope) resolvePolicy(policies []v1alpha1.RotationPolicy) {
-	resolution := policy.Resolve(s.credential, policies)
+func (s *scope) resolvePolicy() {
+	resolution := policy.Resolve(s.credential, s.candidates)
 	s.policyName, s.ambiguous = "none", strings.Join(resolution.Ambiguous, ", ")
 	switch {
 	case resolution.Missing != "":
 		s.policy.Problem = &rotation.Problem{
 			Reason: v1alpha1.ReasonPolicyNotFound, Stalled: true,
-			Message: fmt.Sprintf("RotationPolicy %q does not exist in namespace %s: nothing is issued or renewed by routine until it does", resolution.Missing, s.key.Namespace),
+			Message: s.policyMissing(resolution.Missing),
 		}
 	case resolution.Policy != nil:
-		s.policyName = "RotationPolicy/" + resolution.Policy.Name
-		s.policyAnnotations = resolution.Policy.Annotations
-		preferences, err := policy.Compile(resolution.Policy.Spec)
+		s.policyName = resolution.Policy.PolicyKind() + "/" + resolution.Policy.GetName()
+		s.policyAnnotations = resolution.Policy.GetAnnotations()
+		preferences, err := policy.Compile(*resolution.Policy.PolicySpec())
 		if err != nil {
 			s.policy.Problem = &rotation.Problem{
 				Reason: v1alpha1.ReasonPolicyNotAccepted, Stalled: true,
-				Message: fmt.Sprintf("RotationPolicy %q is not accepted: %s", resolution.Policy.Name, err),
+				Message: fmt.Sprintf("%s %q is not accepted: %s", resolution.Policy.PolicyKind(), resolution.Policy.GetName(), err),
 			}
 			return
 		}
@@ -281,6 +292,14 @@ func (s *scope) resolvePolicy(policies []v1alpha1.RotationPolicy) {
 			s.policy.VerifyTimeout = preferences.VerifyTimeout
 		}
 	}
+}
+
+// policyMissing says what is the matter with a reference to a policy.
+func (s *scope) policyMissing(name string) string {
+	if s.credential.Spec.PolicyRef.Cluster() {
+		return fmt.Sprintf("ClusterRotationPolicy %q does not exist or does not choose namespace %s: nothing is issued or renewed by routine until it does", name, s.key.Namespace)
+	}
+	return fmt.Sprintf("RotationPolicy %q does not exist in namespace %s: nothing is issued or renewed by routine until it does", name, s.key.Namespace)
 }
 
 // requestedAt reads an annotation that is a request with a time.

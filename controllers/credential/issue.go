@@ -93,7 +93,7 @@ func (r *Reconciler) nameTaken(ctx context.Context, s *scope, intent journal.Int
 // it already, by ids that no rename moves; only the first one asks the upstream.
 func (r *Reconciler) container(ctx context.Context, s *scope) (string, error) {
 	for i := len(s.versions) - 1; i >= 0; i-- {
-		if v := &s.versions[i]; v.Issuer.UID == s.issuer.UID {
+		if v := &s.versions[i]; v.Issuer.UID == s.issuer.GetUID() {
 			return v.Container, nil
 		}
 	}
@@ -152,7 +152,7 @@ func (r *Reconciler) draft(s *scope, step rotation.Step, container string) (jour
 }
 
 func (s *scope) issuerIdentity() journal.Issuer {
-	return journal.Issuer{Kind: "CredentialIssuer", Name: s.issuer.Name, UID: s.issuer.UID}
+	return journal.Issuer{Kind: s.issuer.IssuerKind(), Name: s.issuer.GetName(), UID: s.issuer.GetUID()}
 }
 
 // claim takes over the right to call.
@@ -343,7 +343,7 @@ func (r *Reconciler) verify(ctx context.Context, s *scope, step rotation.Step) e
 	now := r.Clock.Now()
 	r.memory.remember(v.UID, func(m *recollection) { m.judge(v.Number, verdict, err, now) })
 	if err == nil && verdict.Accepted {
-		r.Issuers.Dismiss(s.issuer.UID, v.Mark)
+		r.Issuers.Dismiss(s.issuer.GetUID(), v.Mark)
 	}
 	if err == nil && !verdict.Accepted && step.Version == s.observeTarget().Published {
 		r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonPublishedRefused, "Verify", "version %d is refused by the upstream: %s", v.Number, verdict.Detail)
@@ -436,7 +436,7 @@ func (r *Reconciler) call(ctx context.Context, s *scope, do func(context.Context
 	defer cancel()
 	err := do(detached)
 	if upstream.ClassOf(err) == upstream.LoginFailed {
-		r.Issuers.Recheck(s.issuer.UID)
+		r.Issuers.Recheck(s.issuer.GetUID())
 	}
 	return err
 }

@@ -54,11 +54,12 @@ func (r *Reconciler) lookAtCredential(ctx context.Context, s *scope, _ rotation.
 	if s.issuer != nil {
 		s.setIssuer(s.issuer, s.account)
 	}
-	return r.gatherSpec(ctx, s)
+	r.gatherSpec(s)
+	return nil
 }
 
 func (r *Reconciler) lookAtIssuer(ctx context.Context, s *scope, _ rotation.Step) error {
-	live := &v1alpha1.CredentialIssuer{}
+	live := v1alpha1.NewIssuer(s.issuer.IssuerKind())
 	if err := r.Live.Get(ctx, key(s.issuer), live); err != nil {
 		return err
 	}

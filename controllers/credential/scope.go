@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/controllers/policy"
 	"github.com/claviger-dev/claviger/internal/journal"
 	"github.com/claviger-dev/claviger/internal/material"
 	"github.com/claviger-dev/claviger/internal/render"
@@ -23,11 +24,13 @@ type scope struct {
 	uid types.UID
 	// credential is nil if only its journal is left.
 	credential *v1alpha1.APIClientCredential
-	issuer     *v1alpha1.CredentialIssuer
+	issuer     v1alpha1.Issuer
 	account    Account
 	member     string
 	parameters []byte
 
+	// candidates are the policies that may apply, and what the namespace is like.
+	candidates policy.Candidates
 	policy     rotation.Policy
 	policyName string
 	// policies are all of the namespace.
@@ -198,7 +201,7 @@ func (s *scope) observeAccount() rotation.Account {
 		SlotFree: s.slots.free(s.issuer, s.uid, s.account.SlotLimit),
 	}
 	if s.issuer != nil {
-		a.Terminating = s.issuer.DeletionTimestamp != nil
+		a.Terminating = s.issuer.GetDeletionTimestamp() != nil
 		a.Held = controllerutil.ContainsFinalizer(s.issuer, journal.FinalizerInUse)
 	}
 	return a

@@ -35,9 +35,16 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, wor
 	}
 	wanted := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.LabelChangedPredicate{},
 		predicate.Funcs{UpdateFunc: lostStatus})
-	return ctrl.NewControllerManagedBy(mgr).
+	c := ctrl.NewControllerManagedBy(mgr).
 		Named("credential").
-		For(&v1alpha1.APIClientCredential{}, builder.WithPredicates(wanted)).
+		For(&v1alpha1.APIClientCredential{}, builder.WithPredicates(wanted))
+	if r.Options.ClusterKinds {
+		asked := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
+		c = c.Watches(&v1alpha1.ClusterCredentialIssuer{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfIssuer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+			Watches(&v1alpha1.ClusterRotationPolicy{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfNamespace), asked).
+			WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.credentialsIn), builder.WithPredicates(predicate.LabelChangedPredicate{}))
+	}
+	return c.
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(recordedCredential)).
 		Watches(&v1alpha1.CredentialIssuer{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfIssuer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.RotationPolicy{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfNamespace),
@@ -57,7 +64,7 @@ func lostStatus(e event.UpdateEvent) bool {
 func indexFields(ctx context.Context, mgr ctrl.Manager) error {
 	err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.APIClientCredential{}, IndexIssuer, func(o client.Object) []string {
 		if c, ok := o.(*v1alpha1.APIClientCredential); ok {
-			return []string{c.Spec.IssuerRef.Name}
+			return []string{indexed(c.Spec.IssuerRef)}
 		}
 		return nil
 	})
@@ -84,10 +91,30 @@ func recordedCredential(_ context.Context, o client.Object) []reconcile.Request 
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}}
 }
 
+// credentialsOfIssuer are those of an issuer of either kind; one of the cluster has no
+// namespace.
 func (r *Reconciler) credentialsOfIssuer(ctx context.Context, o client.Object) []reconcile.Request {
-	return r.requests(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{IndexIssuer: o.GetName()})
+	ref := v1alpha1.IssuerReference{Name: o.GetName()}
+	if o.GetNamespace() == "" {
+		ref.Kind = v1alpha1.KindClusterCredentialIssuer
+	}
+	return r.requests(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{IndexIssuer: indexed(ref)})
 }
 
+// indexed is how IndexIssuer spells a reference. No name of an issuer has a slash.
+func indexed(ref v1alpha1.IssuerReference) string {
+	if ref.Cluster() {
+		return "cluster/" + ref.Name
+	}
+	return ref.Name
+}
+
+// credentialsIn are those of a namespace.
+func (r *Reconciler) credentialsIn(ctx context.Context, namespace client.Object) []reconcile.Request {
+	return r.requests(ctx, client.InNamespace(namespace.GetName()))
+}
+
+// credentialsOfNamespace are those of a policy's namespace, all if it is the cluster's.
 func (r *Reconciler) credentialsOfNamespace(ctx context.Context, o client.Object) []reconcile.Request {
 	return r.requests(ctx, client.InNamespace(o.GetNamespace()))
 }

@@ -20,17 +20,17 @@ type slots struct {
 func newSlots() *slots { return &slots{taken: map[types.UID]map[types.UID]bool{}} }
 
 // report records whether a credential is between intent and publication.
-func (s *slots) report(issuer *v1alpha1.CredentialIssuer, credential types.UID, underWay bool) {
+func (s *slots) report(issuer v1alpha1.Issuer, credential types.UID, underWay bool) {
 	if issuer == nil {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !underWay {
-		delete(s.taken[issuer.UID], credential)
+		delete(s.taken[issuer.GetUID()], credential)
 		return
 	}
-	s.take(issuer.UID, credential)
+	s.take(issuer.GetUID(), credential)
 }
 
 func (s *slots) take(issuer, credential types.UID) {
@@ -41,23 +41,23 @@ func (s *slots) take(issuer, credential types.UID) {
 }
 
 // free reports whether the credential holds a slot or could take one.
-func (s *slots) free(issuer *v1alpha1.CredentialIssuer, credential types.UID, limit int) bool {
+func (s *slots) free(issuer v1alpha1.Issuer, credential types.UID, limit int) bool {
 	if issuer == nil {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.taken[issuer.UID][credential] || len(s.taken[issuer.UID]) < limit
+	return s.taken[issuer.GetUID()][credential] || len(s.taken[issuer.GetUID()]) < limit
 }
 
 // tryTake takes a slot at the moment of the intent: many workers may have seen the
 // same one free.
-func (s *slots) tryTake(issuer *v1alpha1.CredentialIssuer, credential types.UID, limit int) bool {
+func (s *slots) tryTake(issuer v1alpha1.Issuer, credential types.UID, limit int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.taken[issuer.UID][credential] && len(s.taken[issuer.UID]) >= limit {
+	if !s.taken[issuer.GetUID()][credential] && len(s.taken[issuer.GetUID()]) >= limit {
 		return false
 	}
-	s.take(issuer.UID, credential)
+	s.take(issuer.GetUID(), credential)
 	return true
 }

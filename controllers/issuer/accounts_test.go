@@ -7,11 +7,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/upstream"
 )
 
 func identity(uid types.UID) Identity {
-	return Identity{Kind: issuerKind, Namespace: "payments", Name: "apic", UID: uid}
+	return Identity{Kind: v1alpha1.KindCredentialIssuer, Namespace: "payments", Name: "apic", UID: uid}
 }
 
 // rung drains the wake-ups.

@@ -12,7 +12,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/material"
 	"github.com/claviger-dev/claviger/internal/upstream"
 )
@@ -47,6 +46,8 @@ type Options struct {
 	CountInterval time.Duration
 	// ObserveOnly writes nothing upstream.
 	ObserveOnly bool
+	// ClusterKinds: issuers of the cluster are served, too.
+	ClusterKinds bool
 	// Workers is how many issuers are reconciled at a time; zero means 8. One of them
 	// is held while an upstream hangs.
 	Workers int
@@ -68,7 +69,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Reconciler keeps the account of each CredentialIssuer.
+// Reconciler keeps the account of each CredentialIssuer and ClusterCredentialIssuer.
 type Reconciler struct {
 	Client   client.Client
 	Live     client.Reader
@@ -116,9 +117,9 @@ type record struct {
 	countedAt time.Time
 }
 
-// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=credentialissuers,verbs=get;list;watch;update;patch
-// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=credentialissuers/status,verbs=update;patch
-// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=credentialissuers/finalizers,verbs=update
+// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=credentialissuers;clustercredentialissuers,verbs=get;list;watch;update;patch
+// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=credentialissuers/status;clustercredentialissuers/status,verbs=update;patch
+// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=credentialissuers/finalizers;clustercredentialissuers/finalizers,verbs=update
 // +kubebuilder:rbac:groups=credentials.claviger.dev,resources=apiclientcredentials,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get
@@ -162,7 +163,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 // listen makes a call for the sake of the time that its answer bears: at rest nothing
 // else would be asked, and a clock in doubt would stay so.
 func (r *Reconciler) listen(ctx context.Context, key types.NamespacedName) time.Duration {
-	if err := r.Live.Get(ctx, key, &v1alpha1.CredentialIssuer{}); err != nil {
+	if err := r.Live.Get(ctx, key, issuerAt(key)); err != nil {
 		ctrl.LoggerFrom(ctx).V(1).Info("the API server does not tell the time", "error", err.Error())
 	}
 	return unsteadyPause

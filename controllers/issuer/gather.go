@@ -17,13 +17,10 @@ import (
 	"github.com/claviger-dev/claviger/internal/journal"
 )
 
-// issuerKind is the kind of issuer that this controller serves.
-const issuerKind = "CredentialIssuer"
-
 // gathered is what one pass looks at. It is read from the cache: no step here is
 // decided by something that a late read could make wrong.
 type gathered struct {
-	issuer *v1alpha1.CredentialIssuer
+	issuer v1alpha1.Issuer
 	record *record
 	// cachedLogin is the resourceVersion of the login Secret; empty if the cache has
 	// none, because it does not exist or does not bear our label yet.
@@ -32,18 +29,27 @@ type gathered struct {
 	wanted      bool
 }
 
+// issuerAt is an empty issuer of the kind that a key is about: those of the cluster have no
+// namespace.
+func issuerAt(key types.NamespacedName) v1alpha1.Issuer {
+	if key.Namespace == "" {
+		return &v1alpha1.ClusterCredentialIssuer{}
+	}
+	return &v1alpha1.CredentialIssuer{}
+}
+
 // gather returns nil if the issuer is gone.
 func (r *Reconciler) gather(ctx context.Context, key types.NamespacedName) (*gathered, error) {
-	issuer := &v1alpha1.CredentialIssuer{}
+	issuer := issuerAt(key)
 	if err := r.Client.Get(ctx, key, issuer); err != nil {
 		return nil, client.IgnoreNotFound(err)
 	}
-	member, _ := issuer.Spec.Upstream()
-	id := Identity{Kind: issuerKind, Namespace: issuer.Namespace, Name: issuer.Name, UID: issuer.UID, Upstream: member}
-	g := &gathered{issuer: issuer, record: r.recordOf(id, key), wanted: r.Accounts.wanted(issuer.UID)}
+	member, _ := issuer.IssuerSpec().Upstream()
+	id := Identity{Kind: issuer.IssuerKind(), Namespace: issuer.GetNamespace(), Name: issuer.GetName(), UID: issuer.GetUID(), Upstream: member}
+	g := &gathered{issuer: issuer, record: r.recordOf(id, key), wanted: r.Accounts.wanted(issuer.GetUID())}
 
 	secret := secretMetadata()
-	switch err := r.Client.Get(ctx, types.NamespacedName{Namespace: key.Namespace, Name: issuer.Spec.LoginSecret()}, secret); {
+	switch err := r.Client.Get(ctx, types.NamespacedName{Namespace: r.Accounts.loginNamespace(issuer), Name: issuer.IssuerSpec().LoginSecret()}, secret); {
 	case err == nil:
 		g.cachedLogin = secret.ResourceVersion
 	case !apierrors.IsNotFound(err):
@@ -61,13 +67,13 @@ func (r *Reconciler) gather(ctx context.Context, key types.NamespacedName) (*gat
 // deleted, what it left upstream can still be told from other clusters' objects.
 func (r *Reconciler) credentials(ctx context.Context, g *gathered) (int, error) {
 	var list v1alpha1.APIClientCredentialList
-	if err := r.Client.List(ctx, &list, client.InNamespace(g.issuer.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+	if err := r.Client.List(ctx, &list, client.InNamespace(g.issuer.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
 		return 0, fmt.Errorf("list the credentials: %w", err)
 	}
 	present := map[string]bool{}
 	for i := range list.Items {
 		c := &list.Items[i]
-		if c.Spec.IssuerRef.Name != g.issuer.Name {
+		if !c.Spec.IssuerRef.Names(g.issuer) {
 			continue
 		}
 		half := journal.OwnerMark(r.Options.ClusterID, string(c.UID))
@@ -100,12 +106,12 @@ func (g *gathered) situation(now time.Time) situation {
 	rec := g.record
 	return situation{
 		now:         now,
-		terminating: g.issuer.DeletionTimestamp != nil,
-		suspended:   g.issuer.Spec.Suspend,
+		terminating: g.issuer.GetDeletionTimestamp() != nil,
+		suspended:   g.issuer.IssuerSpec().Suspend,
 		silenced:    rec.silenced,
-		held:        slices.Contains(g.issuer.Finalizers, journal.FinalizerInUse),
+		held:        slices.Contains(g.issuer.GetFinalizers(), journal.FinalizerInUse),
 		releaseAt:   rec.releaseAt,
-		fresh:       rec.outcome != nil && rec.generation == g.issuer.Generation && rec.cachedLogin == g.cachedLogin,
+		fresh:       rec.outcome != nil && rec.generation == g.issuer.GetGeneration() && rec.cachedLogin == g.cachedLogin,
 		usable:      rec.usable,
 		failures:    rec.failures,
 		checkedAt:   rec.checkedAt,

@@ -24,22 +24,22 @@ import (
 // nothing if all is there. An error, a conflict included, means: look again later.
 //
 // It also labels the login Secret, so that the cache follows it from then on.
-func (a *Accounts) EnsureInUse(ctx context.Context, issuer *v1alpha1.CredentialIssuer) error {
-	if issuer.DeletionTimestamp != nil {
-		return fmt.Errorf("issuer %s is being deleted: nothing new may be issued with it", issuer.Name)
+func (a *Accounts) EnsureInUse(ctx context.Context, issuer v1alpha1.Issuer) error {
+	if issuer.GetDeletionTimestamp() != nil {
+		return fmt.Errorf("issuer %s is being deleted: nothing new may be issued with it", issuer.GetName())
 	}
 	if !controllerutil.ContainsFinalizer(issuer, journal.FinalizerInUse) {
-		held := issuer.DeepCopy()
+		held := issuer.Copy()
 		controllerutil.AddFinalizer(held, journal.FinalizerInUse)
 		if err := a.patch(ctx, held, issuer); err != nil {
-			return fmt.Errorf("put the in-use finalizer on issuer %s: %w", issuer.Name, err)
+			return fmt.Errorf("put the in-use finalizer on issuer %s: %w", issuer.GetName(), err)
 		}
 	}
-	name := issuer.Spec.LoginSecret()
+	name := issuer.IssuerSpec().LoginSecret()
 	if name == "" {
 		return nil
 	}
-	key := types.NamespacedName{Namespace: issuer.Namespace, Name: name}
+	key := types.NamespacedName{Namespace: a.loginNamespace(issuer), Name: name}
 	cached := secretMetadata()
 	if err := a.client.Get(ctx, key, cached); err == nil && a.marked(cached) {
 		return nil
@@ -70,12 +70,12 @@ func (a *Accounts) EnsureInUse(ctx context.Context, issuer *v1alpha1.CredentialI
 
 // Suspect writes into the issuer's status what may live upstream and cannot be found there,
 // before the journal forgets it (hazard H17).
-func (a *Accounts) Suspect(ctx context.Context, issuer *v1alpha1.CredentialIssuer, name, container, reason string) error {
-	live := &v1alpha1.CredentialIssuer{}
+func (a *Accounts) Suspect(ctx context.Context, issuer v1alpha1.Issuer, name, container, reason string) error {
+	live := v1alpha1.NewIssuer(issuer.IssuerKind())
 	if err := a.live.Get(ctx, client.ObjectKeyFromObject(issuer), live); err != nil {
-		return fmt.Errorf("read issuer %s: %w", issuer.Name, err)
+		return fmt.Errorf("read issuer %s: %w", issuer.GetName(), err)
 	}
-	unresolved := &live.Status.Unresolved
+	unresolved := &live.IssuerStatus().Unresolved
 	if slices.ContainsFunc(unresolved.Newest, func(o v1alpha1.SuspectedOrphan) bool { return o.Name == name && o.Container == container }) {
 		return nil
 	}
@@ -84,7 +84,7 @@ func (a *Accounts) Suspect(ctx context.Context, issuer *v1alpha1.CredentialIssue
 	unresolved.Newest = append([]v1alpha1.SuspectedOrphan{entry}, unresolved.Newest...)
 	unresolved.Newest = unresolved.Newest[:min(len(unresolved.Newest), namedOrphans)]
 	if err := a.client.Status().Update(ctx, live, client.FieldOwner(journal.FieldManager)); err != nil {
-		return fmt.Errorf("write the status of issuer %s: %w", issuer.Name, err)
+		return fmt.Errorf("write the status of issuer %s: %w", issuer.GetName(), err)
 	}
 	return nil
 }
@@ -93,6 +93,15 @@ func (a *Accounts) Suspect(ctx context.Context, issuer *v1alpha1.CredentialIssue
 func (a *Accounts) marked(secret *metav1.PartialObjectMetadata) bool {
 	return secret.Labels[journal.LabelRole] == journal.RoleLogin &&
 		(!a.holds(secret.Namespace) || controllerutil.ContainsFinalizer(secret, journal.FinalizerInUse))
+}
+
+// loginNamespace is where the login of an issuer is: in its own namespace, or in the
+// operator's, where teams cannot read it.
+func (a *Accounts) loginNamespace(issuer v1alpha1.Issuer) string {
+	if issuer.IssuerKind() == v1alpha1.KindClusterCredentialIssuer {
+		return a.operatorNamespace
+	}
+	return issuer.GetNamespace()
 }
 
 // holds reports whether Secrets of a namespace get the finalizer. Those of the
@@ -109,15 +118,15 @@ func (a *Accounts) patch(ctx context.Context, wanted, read client.Object) error 
 // release lets a terminating issuer go once no version is left that was made with it.
 func (r *Reconciler) release(ctx context.Context, g *gathered) error {
 	g.record.releaseAt = r.Options.Local.Now().Add(releasePause)
-	made := client.MatchingLabels{journal.LabelIssuerUID: string(g.issuer.UID)}
+	made := client.MatchingLabels{journal.LabelIssuerUID: string(g.issuer.GetUID())}
 	// The cache first: it is free, and most often shows one that is left.
 	for _, reader := range []client.Reader{r.Client, r.Live} {
-		left, err := versions(ctx, reader, g.issuer.Namespace, made)
+		left, err := versions(ctx, reader, g.issuer.GetNamespace(), made)
 		if err != nil || slices.ContainsFunc(left, held) {
 			return err
 		}
 	}
-	free := g.issuer.DeepCopy()
+	free := g.issuer.Copy()
 	controllerutil.RemoveFinalizer(free, journal.FinalizerInUse)
 	if err := r.Accounts.patch(ctx, free, g.issuer); err != nil {
 		return fmt.Errorf("take the in-use finalizer off the issuer: %w", err)
@@ -222,7 +231,7 @@ func (r *LoginReconciler) ending(ctx context.Context, issuer *v1alpha1.Credentia
 		return false, err
 	}
 	for i := range credentials.Items {
-		if c := &credentials.Items[i]; c.Spec.IssuerRef.Name == issuer.Name && c.DeletionTimestamp == nil {
+		if c := &credentials.Items[i]; c.Spec.IssuerRef.Names(issuer) && c.DeletionTimestamp == nil {
 			return false, nil
 		}
 	}

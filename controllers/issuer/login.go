@@ -24,22 +24,22 @@ const checkTimeout = time.Minute
 // login reads the login Secret, opens the account anew if the settings or the login
 // changed, and asks the upstream whether it works.
 func (r *Reconciler) login(ctx context.Context, g *gathered) error {
-	rec, name := g.record, g.issuer.Spec.LoginSecret()
+	rec, name := g.record, g.issuer.IssuerSpec().LoginSecret()
 	secret := &corev1.Secret{}
-	err := r.Live.Get(ctx, types.NamespacedName{Namespace: g.issuer.Namespace, Name: name}, secret)
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: r.Accounts.loginNamespace(g.issuer), Name: name}, secret)
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
 		return fmt.Errorf("read the login Secret: %w", err)
 	}
 	now := r.Options.Local.Now()
-	settled := rec.generation == g.issuer.Generation
-	rec.generation, rec.cachedLogin, rec.silenced = g.issuer.Generation, g.cachedLogin, false
+	settled := rec.generation == g.issuer.GetGeneration()
+	rec.generation, rec.cachedLogin, rec.silenced = g.issuer.GetGeneration(), g.cachedLogin, false
 	rec.glanceAt = now.Add(glance)
-	r.Accounts.rechecked(g.issuer.UID)
+	r.Accounts.rechecked(g.issuer.GetUID())
 	switch {
 	case apierrors.IsNotFound(err):
 		rec.close(finding{
 			reason:  v1alpha1.ReasonLoginSecretNotFound,
-			message: fmt.Sprintf("Secret %s, which holds the login, does not exist in this namespace; the issuer is used as soon as it does.", name),
+			message: fmt.Sprintf("Secret %s, which holds the login, does not exist in %s; the issuer is used as soon as it does.", name, r.place(g)),
 		})
 		return nil
 	case apierrors.IsForbidden(err):
@@ -58,7 +58,7 @@ func (r *Reconciler) login(ctx context.Context, g *gathered) error {
 		rec.login, rec.upstream, rec.failures = data, nil, 0
 	}
 	r.check(ctx, g)
-	if rec.usable && controllerutil.ContainsFinalizer(g.issuer, journal.FinalizerInUse) && g.issuer.DeletionTimestamp == nil {
+	if rec.usable && controllerutil.ContainsFinalizer(g.issuer, journal.FinalizerInUse) && g.issuer.GetDeletionTimestamp() == nil {
 		// A login that was replaced by delete and create has lost our finalizer and
 		// label; without them a later change would go unnoticed (hazard C9).
 		return r.Accounts.EnsureInUse(ctx, g.issuer)
@@ -66,9 +66,17 @@ func (r *Reconciler) login(ctx context.Context, g *gathered) error {
 	return nil
 }
 
+// place is where the login is looked for, in words.
+func (r *Reconciler) place(g *gathered) string {
+	if g.issuer.GetNamespace() != "" {
+		return "this namespace"
+	}
+	return "namespace " + r.Accounts.operatorNamespace
+}
+
 // check opens the account if need be and looks whether it works.
 func (r *Reconciler) check(ctx context.Context, g *gathered) {
-	rec, name := g.record, g.issuer.Spec.LoginSecret()
+	rec, name := g.record, g.issuer.IssuerSpec().LoginSecret()
 	rec.checkedAt = r.Options.Local.Now()
 	if rec.upstream == nil {
 		opened, err := r.open(g.issuer, rec.login)
@@ -91,15 +99,15 @@ func (r *Reconciler) check(ctx context.Context, g *gathered) {
 }
 
 // open makes an account of the issuer's settings and does no I/O.
-func (r *Reconciler) open(issuer *v1alpha1.CredentialIssuer, login map[string]material.Secret) (upstream.Upstream, error) {
-	member, value := issuer.Spec.Upstream()
+func (r *Reconciler) open(issuer v1alpha1.Issuer, login map[string]material.Secret) (upstream.Upstream, error) {
+	member, value := issuer.IssuerSpec().Upstream()
 	parameters, err := json.Marshal(value)
 	if err != nil {
 		return nil, upstream.Errorf(upstream.InvalidSpec, "the settings of %s cannot be read", member)
 	}
 	transport := r.Options.Transport
-	transport.CABundle = []byte(issuer.Spec.CABundle())
-	transport.PerSecond, transport.Burst = issuer.Spec.Budget()
+	transport.CABundle = []byte(issuer.IssuerSpec().CABundle())
+	transport.PerSecond, transport.Burst = issuer.IssuerSpec().Budget()
 	if r.Options.Observe != nil {
 		transport.Observe = r.Options.Observe(member)
 	}
@@ -112,7 +120,7 @@ func (r *Reconciler) silence(g *gathered) {
 		reason: v1alpha1.ReasonSuspended, stalled: true,
 		message: "spec.suspend is true: nothing is sent to the upstream.",
 	})
-	g.record.generation, g.record.silenced = g.issuer.Generation, true
+	g.record.generation, g.record.silenced = g.issuer.GetGeneration(), true
 }
 
 // close takes the account out of use and forgets the login.

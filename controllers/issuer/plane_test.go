@@ -301,7 +301,7 @@ func (*world) intent(c *v1alpha1.APIClientCredential, issuer *v1alpha1.Credentia
 	intentAt := time.Now().Add(-age)
 	return journal.Intent{
 		ClusterID: clusterID, Credential: client.ObjectKeyFromObject(c), CredentialUID: c.UID,
-		Issuer:    journal.Issuer{Kind: issuerKind, Name: issuer.Name, UID: issuer.UID},
+		Issuer:    journal.Issuer{Kind: v1alpha1.KindCredentialIssuer, Name: issuer.Name, UID: issuer.UID},
 		Container: "apic.example/a1", Number: number, Nonce: nonce(number), DeletionPolicy: "Revoke",
 		IntentAt: intentAt, Holder: "test", CallDeadline: intentAt.Add(20 * time.Second),
 		Class:    upstream.WriteAhead,

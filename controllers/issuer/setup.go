@@ -43,9 +43,15 @@ func Setup(mgr ctrl.Manager, accounts *Accounts, options Options) error {
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Accounts: accounts,
 		Recorder: mgr.GetEventRecorder("claviger"), Options: options,
 	}
-	return ctrl.NewControllerManagedBy(mgr).
+	changed := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
+	c := ctrl.NewControllerManagedBy(mgr).
 		Named("credentialissuer").
-		For(&v1alpha1.CredentialIssuer{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		For(&v1alpha1.CredentialIssuer{}, changed)
+	if options.ClusterKinds {
+		// They have no namespace, which tells their requests from the others'.
+		c = c.Watches(&v1alpha1.ClusterCredentialIssuer{}, &handler.EnqueueRequestForObject{}, changed)
+	}
+	return c.
 		Watches(&v1alpha1.APIClientCredential{}, recount()).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.issuersOf), isLogin).
 		WatchesRawSource(source.Channel(accounts.recheck.out, &handler.EnqueueRequestForObject{})).
@@ -61,6 +67,18 @@ func (r *Reconciler) issuersOf(ctx context.Context, secret client.Object) []reco
 		return nil
 	}
 	var requests []reconcile.Request
+	if r.Options.ClusterKinds && secret.GetNamespace() == r.Accounts.operatorNamespace {
+		var shared v1alpha1.ClusterCredentialIssuerList
+		if err := r.Client.List(ctx, &shared, client.UnsafeDisableDeepCopy); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "list the cluster's issuers of a login Secret")
+			return nil
+		}
+		for i := range shared.Items {
+			if shared.Items[i].Spec.LoginSecret() == secret.GetName() {
+				requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&shared.Items[i])})
+			}
+		}
+	}
 	for i := range list.Items {
 		if list.Items[i].Spec.LoginSecret() == secret.GetName() {
 			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
@@ -75,6 +93,9 @@ func recount() handler.EventHandler {
 	later := func(o client.Object, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		if c, ok := o.(*v1alpha1.APIClientCredential); ok {
 			key := types.NamespacedName{Namespace: c.Namespace, Name: c.Spec.IssuerRef.Name}
+			if c.Spec.IssuerRef.Cluster() {
+				key.Namespace = ""
+			}
 			queue.AddAfter(reconcile.Request{NamespacedName: key}, countPause)
 		}
 	}

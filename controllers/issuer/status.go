@@ -23,13 +23,13 @@ func (r *Reconciler) project(ctx context.Context, g *gathered) (time.Duration, e
 	if rec.outcome == nil {
 		return 0, nil // A process that has just started knows less than status says.
 	}
-	before := g.issuer.Status
+	before := *g.issuer.IssuerStatus()
 	after := projected(g, metav1.NewTime(r.Options.Server.Now().Truncate(time.Second)))
 	if apiequality.Semantic.DeepEqual(before, after) {
 		r.tellRevoked(g)
 		return 0, nil
 	}
-	if g.issuer.ResourceVersion == rec.written {
+	if g.issuer.GetResourceVersion() == rec.written {
 		return conflictPause, nil // The cache has not seen our own last write.
 	}
 	now := r.Options.Local.Now()
@@ -38,8 +38,8 @@ func (r *Reconciler) project(ctx context.Context, g *gathered) (time.Duration, e
 			return next.Sub(now), nil
 		}
 	}
-	basis := g.issuer.ResourceVersion
-	g.issuer.Status = after
+	basis := g.issuer.GetResourceVersion()
+	*g.issuer.IssuerStatus() = after
 	if err := r.Client.Status().Update(ctx, g.issuer, client.FieldOwner(journal.FieldManager)); err != nil {
 		return 0, fmt.Errorf("write the status of the issuer: %w", err)
 	}
@@ -61,7 +61,7 @@ func (r *Reconciler) announce(g *gathered) {
 	if rec.outcome == nil {
 		return
 	}
-	account := Account{Issuer: rec.id, Upstream: rec.upstream, Realm: rec.realm, Terminating: g.issuer.DeletionTimestamp != nil}
+	account := Account{Issuer: rec.id, Upstream: rec.upstream, Realm: rec.realm, Terminating: g.issuer.GetDeletionTimestamp() != nil}
 	state := State{Usable: rec.usable}
 	switch {
 	case rec.usable:
@@ -78,8 +78,8 @@ func (r *Reconciler) announce(g *gathered) {
 
 // projected is the status that tells what is known.
 func projected(g *gathered, now metav1.Time) v1alpha1.CredentialIssuerStatus {
-	rec, status := g.record, *g.issuer.Status.DeepCopy()
-	status.ObservedGeneration = g.issuer.Generation
+	rec, status := g.record, *g.issuer.IssuerStatus().DeepCopy()
+	status.ObservedGeneration = g.issuer.GetGeneration()
 	status.Upstream = rec.id.Upstream
 	status.Credentials = int64(g.credentials)
 	if rec.realm != "" {
@@ -92,11 +92,11 @@ func projected(g *gathered, now metav1.Time) v1alpha1.CredentialIssuerStatus {
 	if f.ready && rec.pass.trouble != nil {
 		f = *rec.pass.trouble
 	}
-	if f.ready && g.issuer.DeletionTimestamp != nil {
+	if f.ready && g.issuer.GetDeletionTimestamp() != nil {
 		f = finding{reason: v1alpha1.ReasonDeleting, message: "Nothing is issued any more; the issuer goes with the last version that was made with it."}
 	}
-	setConditions(&status.Conditions, f, g.issuer.Generation, now)
-	setMissing(&status.Conditions, &rec.pass, g.issuer.Generation, now)
+	setConditions(&status.Conditions, f, g.issuer.GetGeneration(), now)
+	setMissing(&status.Conditions, &rec.pass, g.issuer.GetGeneration(), now)
 	return status
 }
 
@@ -152,12 +152,12 @@ func (r *Reconciler) tellRevoked(g *gathered) {
 
 // tellReady records an event if the reason of Ready changed, after the write that
 // made it true. before is nil if there was none.
-func (r *Reconciler) tellReady(issuer *v1alpha1.CredentialIssuer, before *metav1.Condition) {
-	after := meta.FindStatusCondition(issuer.Status.Conditions, v1alpha1.ConditionReady)
+func (r *Reconciler) tellReady(issuer v1alpha1.Issuer, before *metav1.Condition) {
+	after := meta.FindStatusCondition(issuer.IssuerStatus().Conditions, v1alpha1.ConditionReady)
 	if after == nil || before != nil && before.Reason == after.Reason {
 		return
 	}
-	if issuer.DeletionTimestamp != nil {
+	if issuer.GetDeletionTimestamp() != nil {
 		return // Its namespace may be terminating, where no event can be written.
 	}
 	kind := corev1.EventTypeWarning

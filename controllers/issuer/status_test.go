@@ -12,9 +12,9 @@ import (
 )
 
 func observed(f finding) *gathered {
-	g := &gathered{issuer: &v1alpha1.CredentialIssuer{}, record: &record{id: identity(apic), outcome: &f, realm: "apic.example/o1"}, credentials: 2}
-	g.issuer.Generation = 4
-	return g
+	issuer := &v1alpha1.CredentialIssuer{}
+	issuer.Generation = 4
+	return &gathered{issuer: issuer, record: &record{id: identity(apic), outcome: &f, realm: "apic.example/o1"}, credentials: 2}
 }
 
 var (
@@ -38,7 +38,7 @@ func TestHazardM7(t *testing.T) {
 		for name, tc := range cases {
 			t.Run(name+", after: "+from, func(t *testing.T) {
 				g := observed(before.finding)
-				g.issuer.Status = projected(g, metav1.NewTime(noon))
+				*g.issuer.IssuerStatus() = projected(g, metav1.NewTime(noon))
 				g.record.outcome = &tc.finding
 				status := projected(g, metav1.NewTime(noon.Add(time.Hour)))
 				got := map[string]metav1.ConditionStatus{}
@@ -62,7 +62,7 @@ func TestHazardM7(t *testing.T) {
 
 func TestProjectedSaysWhatIsKnown(t *testing.T) {
 	g := observed(loggedIn)
-	g.issuer.Status.SuspectedOrphans = v1alpha1.SuspectedOrphans{Count: 7}
+	g.issuer.IssuerStatus().SuspectedOrphans = v1alpha1.SuspectedOrphans{Count: 7}
 	status := projected(g, metav1.NewTime(noon))
 	if status.Realm != "apic.example/o1" || status.Credentials != 2 || status.ObservedGeneration != 4 {
 		t.Errorf("%+v", status)
@@ -84,7 +84,7 @@ func TestProjectedSaysWhatIsKnown(t *testing.T) {
 	}
 	g.record.pass.trouble = nil
 	now := metav1.NewTime(noon)
-	g.issuer.DeletionTimestamp = &now
+	g.issuer.SetDeletionTimestamp(&now)
 	if got := reason(); got != "Deleting" {
 		t.Errorf("an issuer in deletion shows as %s", got)
 	}

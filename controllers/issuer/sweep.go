@@ -70,17 +70,17 @@ func (r *Reconciler) sweep(ctx context.Context, g *gathered) error {
 	asked := r.Options.Server.Now()
 	listing, err := r.list(ctx, rec.upstream)
 	if err != nil {
-		rec.unlisted(err, g.issuer.Spec.LoginSecret(), r.Options.Local.Now())
+		rec.unlisted(err, g.issuer.IssuerSpec().LoginSecret(), r.Options.Local.Now())
 		return nil
 	}
-	metadata, err := versions(ctx, r.Client, g.issuer.Namespace, nil)
+	metadata, err := versions(ctx, r.Client, g.issuer.GetNamespace(), nil)
 	if err != nil {
 		return err
 	}
 	f := judge(evidence{
-		issuer: g.issuer.UID, asked: asked, found: listing.Found, versions: parsed(metadata),
+		issuer: g.issuer.GetUID(), asked: asked, found: listing.Found, versions: parsed(metadata),
 		unlisted: rec.upstream.Capabilities().Unlisted, confirmed: confirmedMissing(g.issuer),
-		owners: rec.owners, secrets: rec.pass.secrets, dismissed: r.Accounts.dismissals(g.issuer.UID),
+		owners: rec.owners, secrets: rec.pass.secrets, dismissed: r.Accounts.dismissals(g.issuer.GetUID()),
 	})
 	suspicions, err := r.lateArrivals(ctx, g, f.strangers)
 	if err != nil {
@@ -88,7 +88,7 @@ func (r *Reconciler) sweep(ctx context.Context, g *gathered) error {
 	}
 	p := &rec.pass
 	p.done, p.failures, p.trouble = true, 0, nil
-	p.nextAt = r.Options.Local.Now().Add(nextSweep(r.Options.SweepInterval, g.issuer.UID))
+	p.nextAt = r.Options.Local.Now().Add(nextSweep(r.Options.SweepInterval, g.issuer.GetUID()))
 	p.expected, p.missing, p.suspect = f.expected, f.missing, f.suspect
 	p.hashes, p.unread, p.orphans = f.hashes, f.unread, reported(suspicions)
 	p.forgetSecrets(metadata)
@@ -98,7 +98,7 @@ func (r *Reconciler) sweep(ctx context.Context, g *gathered) error {
 
 // dueAt is when the next pass is due: at once when an administrator has confirmed what it waits
 // for.
-func (p *pass) dueAt(issuer *v1alpha1.CredentialIssuer) time.Time {
+func (p *pass) dueAt(issuer v1alpha1.Issuer) time.Time {
 	if p.suspect && confirmedMissing(issuer) == p.missing {
 		return time.Time{}
 	}
@@ -107,8 +107,8 @@ func (p *pass) dueAt(issuer *v1alpha1.CredentialIssuer) time.Time {
 
 // confirmedMissing is the number of missing versions that an administrator has looked into;
 // -1 if nobody has.
-func confirmedMissing(issuer *v1alpha1.CredentialIssuer) int {
-	n, err := strconv.Atoi(issuer.Annotations[v1alpha1.AnnotationMissingConfirmed])
+func confirmedMissing(issuer v1alpha1.Issuer) int {
+	n, err := strconv.Atoi(issuer.GetAnnotations()[v1alpha1.AnnotationMissingConfirmed])
 	if err != nil {
 		return -1
 	}
@@ -144,7 +144,7 @@ func (rec *record) unlisted(err error, secret string, now time.Time) {
 func (r *Reconciler) read(ctx context.Context, g *gathered) error {
 	p := &g.record.pass
 	store := journal.Store{Client: r.Client, Live: r.Live}
-	dismissed := r.Accounts.dismissals(g.issuer.UID)
+	dismissed := r.Accounts.dismissals(g.issuer.GetUID())
 	if p.secrets == nil {
 		p.secrets = map[types.UID]string{}
 	}
@@ -188,7 +188,7 @@ func (r *Reconciler) lateArrivals(ctx context.Context, g *gathered, strangers []
 	}
 	// The cache may be behind. What is revoked or reported is compared with the API
 	// server itself.
-	live, err := versions(ctx, r.Live, g.issuer.Namespace, nil)
+	live, err := versions(ctx, r.Live, g.issuer.GetNamespace(), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -49,6 +49,9 @@ type Reconciler struct {
 	Server ServerClock
 	Local  clock.PassiveClock
 
+	// ClusterKinds: policies of the cluster are served, too.
+	ClusterKinds bool
+
 	mu     sync.Mutex
 	writes map[types.NamespacedName]write
 }
@@ -62,13 +65,18 @@ type write struct {
 }
 
 // Setup adds the controller to a manager.
-func Setup(mgr ctrl.Manager, server ServerClock) error {
+func Setup(mgr ctrl.Manager, server ServerClock, clusterKinds bool) error {
 	r := &Reconciler{
-		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("claviger"), Server: server, Local: clock.RealClock{},
+		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("claviger"), Server: server, Local: clock.RealClock{}, ClusterKinds: clusterKinds,
 	}
 	changed := builder.WithPredicates(predicate.GenerationChangedPredicate{})
-	return ctrl.NewControllerManagedBy(mgr).
-		Named("rotationpolicy").
+	c := ctrl.NewControllerManagedBy(mgr).Named("rotationpolicy")
+	if clusterKinds {
+		// They have no namespace, which tells their requests from the others'.
+		c = c.Watches(&v1alpha1.ClusterRotationPolicy{}, r.recount(), changed).
+			WatchesMetadata(&corev1.Namespace{}, r.recount(), builder.WithPredicates(predicate.LabelChangedPredicate{}))
+	}
+	return c.
 		For(&v1alpha1.RotationPolicy{}, changed).
 		// One policy's selector decides how many are left for the others.
 		Watches(&v1alpha1.RotationPolicy{}, r.recount(), changed).
@@ -76,14 +84,15 @@ func Setup(mgr ctrl.Manager, server ServerClock) error {
 		Complete(r)
 }
 
-// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=rotationpolicies,verbs=get;list;watch
-// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=rotationpolicies/status,verbs=update;patch
+// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=rotationpolicies;clusterrotationpolicies,verbs=get;list;watch
+// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=rotationpolicies/status;clusterrotationpolicies/status,verbs=update;patch
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=credentials.claviger.dev,resources=apiclientcredentials,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile writes the status of a policy if it changed.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
-	policy := &v1alpha1.RotationPolicy{}
+	policy := policyAt(request.NamespacedName)
 	if err := r.Client.Get(ctx, request.NamespacedName, policy); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.forget(request.NamespacedName)
@@ -94,18 +103,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	before := policy.Status
+	before := *policy.PolicyStatus()
 	after := projected(policy, credentials, notReady, metav1.NewTime(r.Server.Now().Truncate(time.Second)))
 	last := r.last(request.NamespacedName)
 	do, pause := due(before, after, last.at, r.Local.Now())
 	if !do {
 		return ctrl.Result{RequeueAfter: pause}, nil
 	}
-	if policy.ResourceVersion == last.basis {
+	if policy.GetResourceVersion() == last.basis {
 		return ctrl.Result{RequeueAfter: conflictPause}, nil
 	}
-	basis := policy.ResourceVersion
-	policy.Status = after
+	basis := policy.GetResourceVersion()
+	*policy.PolicyStatus() = after
 	if err := r.Client.Status().Update(ctx, policy, client.FieldOwner(journal.FieldManager)); err != nil {
 		if apierrors.IsConflict(err) {
 			return ctrl.Result{RequeueAfter: conflictPause}, nil
@@ -117,21 +126,34 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 	return ctrl.Result{}, nil
 }
 
+// policyAt is an empty policy of the kind that a key is about: those of the cluster have no
+// namespace.
+func policyAt(key types.NamespacedName) v1alpha1.Policy {
+	if key.Namespace == "" {
+		return &v1alpha1.ClusterRotationPolicy{}
+	}
+	return &v1alpha1.RotationPolicy{}
+}
+
 // count returns how many credentials the policy applies to and how many of them are
 // not ready.
-func (r *Reconciler) count(ctx context.Context, policy *v1alpha1.RotationPolicy) (credentials, notReady int64, err error) {
-	var policies v1alpha1.RotationPolicyList
-	if err := r.Client.List(ctx, &policies, client.InNamespace(policy.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return 0, 0, fmt.Errorf("list the policies: %w", err)
-	}
+func (r *Reconciler) count(ctx context.Context, policy v1alpha1.Policy) (credentials, notReady int64, err error) {
 	var list v1alpha1.APIClientCredentialList
-	if err := r.Client.List(ctx, &list, client.InNamespace(policy.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+	if err := r.Client.List(ctx, &list, client.InNamespace(policy.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
 		return 0, 0, fmt.Errorf("list the credentials: %w", err)
 	}
-	resolver := newResolver(policies.Items)
+	resolvers := map[string]resolver{}
 	for i := range list.Items {
-		applies := resolver.resolve(&list.Items[i]).Policy
-		if applies == nil || applies.UID != policy.UID {
+		namespace := list.Items[i].Namespace
+		if _, known := resolvers[namespace]; !known {
+			candidates, err := Gather(ctx, r.Client, namespace, r.ClusterKinds)
+			if err != nil {
+				return 0, 0, err
+			}
+			resolvers[namespace] = newResolver(candidates)
+		}
+		applies := resolvers[namespace].resolve(&list.Items[i]).Policy
+		if applies == nil || applies.GetUID() != policy.GetUID() {
 			continue
 		}
 		credentials++
@@ -142,17 +164,43 @@ func (r *Reconciler) count(ctx context.Context, policy *v1alpha1.RotationPolicy)
 	return credentials, notReady, nil
 }
 
+// Gather reads the policies that may apply in a namespace, and what the namespace is like,
+// from a cache. What it returns must not be changed.
+func Gather(ctx context.Context, cache client.Reader, namespace string, clusterKinds bool) (Candidates, error) {
+	candidates := Candidates{Place: Place{Name: namespace}}
+	var policies v1alpha1.RotationPolicyList
+	if err := cache.List(ctx, &policies, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return candidates, fmt.Errorf("list the policies: %w", err)
+	}
+	candidates.Namespaced = policies.Items
+	if !clusterKinds {
+		return candidates, nil
+	}
+	var shared v1alpha1.ClusterRotationPolicyList
+	if err := cache.List(ctx, &shared, client.UnsafeDisableDeepCopy); err != nil {
+		return candidates, fmt.Errorf("list the policies of the cluster: %w", err)
+	}
+	candidates.Cluster = shared.Items
+	object := &metav1.PartialObjectMetadata{}
+	object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if err := cache.Get(ctx, types.NamespacedName{Name: namespace}, object); client.IgnoreNotFound(err) != nil {
+		return candidates, fmt.Errorf("read the namespace: %w", err)
+	}
+	candidates.Place.Labels = object.Labels
+	return candidates, nil
+}
+
 // projected is the status that tells whether the policy is applied, and to how many.
-func projected(policy *v1alpha1.RotationPolicy, credentials, notReady int64, now metav1.Time) v1alpha1.RotationPolicyStatus {
-	status := *policy.Status.DeepCopy()
-	status.ObservedGeneration = policy.Generation
+func projected(policy v1alpha1.Policy, credentials, notReady int64, now metav1.Time) v1alpha1.RotationPolicyStatus {
+	status := *policy.PolicyStatus().DeepCopy()
+	status.ObservedGeneration = policy.GetGeneration()
 	status.Credentials, status.NotReady = credentials, notReady
 	accepted := metav1.Condition{
 		Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue,
 		Reason: v1alpha1.ReasonAccepted, Message: "The policy is applied.",
-		ObservedGeneration: policy.Generation, LastTransitionTime: now,
+		ObservedGeneration: policy.GetGeneration(), LastTransitionTime: now,
 	}
-	if _, err := Compile(policy.Spec); err != nil {
+	if _, err := Compile(*policy.PolicySpec()); err != nil {
 		accepted.Status, accepted.Reason = metav1.ConditionFalse, v1alpha1.ReasonInvalidPolicy
 		accepted.Message = strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
@@ -177,11 +225,11 @@ func due(before, after v1alpha1.RotationPolicyStatus, last, now time.Time) (do b
 
 // tell records an event if the policy was accepted or refused, after the write that
 // made it true. before is nil if there was no verdict.
-func (r *Reconciler) tell(policy *v1alpha1.RotationPolicy, before *metav1.Condition) {
-	after := meta.FindStatusCondition(policy.Status.Conditions, v1alpha1.ConditionAccepted)
+func (r *Reconciler) tell(policy v1alpha1.Policy, before *metav1.Condition) {
+	after := meta.FindStatusCondition(policy.PolicyStatus().Conditions, v1alpha1.ConditionAccepted)
 	refused := after.Status == metav1.ConditionFalse
 	switch {
-	case policy.DeletionTimestamp != nil, before != nil && before.Status == after.Status, before == nil && !refused:
+	case policy.GetDeletionTimestamp() != nil, before != nil && before.Status == after.Status, before == nil && !refused:
 	case refused:
 		r.Recorder.Eventf(policy, nil, corev1.EventTypeWarning, after.Reason, "Accept", "%s", after.Message)
 	default:
@@ -228,19 +276,31 @@ func countable() predicate.Predicate {
 	}}
 }
 
-// recount wakes all policies of the namespace, a moment later.
+// recount wakes all policies that a change in a namespace may matter to, a moment later.
 func (r *Reconciler) recount() handler.EventHandler {
-	later := func(ctx context.Context, o client.Object, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	later := func(ctx context.Context, o client.Object, q queue) {
 		var list v1alpha1.RotationPolicyList
-		if err := r.Client.List(ctx, &list, client.InNamespace(o.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "list the policies of a namespace")
-			return
+		if o.GetNamespace() != "" {
+			if err := r.Client.List(ctx, &list, client.InNamespace(o.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+				ctrl.LoggerFrom(ctx).Error(err, "list the policies of a namespace")
+				return
+			}
+		}
+		var shared v1alpha1.ClusterRotationPolicyList
+		if r.ClusterKinds {
+			if err := r.Client.List(ctx, &shared, client.UnsafeDisableDeepCopy); err != nil {
+				ctrl.LoggerFrom(ctx).Error(err, "list the policies of the cluster")
+				return
+			}
 		}
 		for i := range list.Items {
-			queue.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])}, countPause)
+			q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])}, countPause)
+		}
+		for i := range shared.Items {
+			q.AddAfter(reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&shared.Items[i])}, countPause)
 		}
 	}
-	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	return handler.Funcs{
 		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { later(ctx, e.Object, q) },
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) { later(ctx, e.ObjectNew, q) },

@@ -85,7 +85,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Setup(mgr, serverclock.New(clock.RealClock{})); err != nil {
+	if err := Setup(mgr, serverclock.New(clock.RealClock{}), true); err != nil {
 		t.Fatal(err)
 	}
 	running, stop := context.WithCancel(context.Background())

@@ -189,7 +189,7 @@ func compileRollout(compiled Rollout, r *v1alpha1.RolloutPolicy, fail func(strin
 // Resolution is which policy applies to a credential.
 type Resolution struct {
 	// Policy that applies; nil if none does.
-	Policy *v1alpha1.RotationPolicy
+	Policy v1alpha1.Policy
 	// Ambiguous names the other policies that select the credential, in the order in
 	// which they would apply.
 	Ambiguous []string
@@ -198,50 +198,105 @@ type Resolution struct {
 	Missing string
 }
 
-// Resolve finds the policy of a credential among those of its namespace: the one that
-// it names, else the oldest whose selector matches. A policy that is selected and
-// cannot be used is returned all the same: falling back to another one would renew by
-// rules that nobody wrote for this credential.
-func Resolve(credential *v1alpha1.APIClientCredential, policies []v1alpha1.RotationPolicy) Resolution {
-	return newResolver(policies).resolve(credential)
+// Place is a namespace as the cluster's kinds choose it.
+type Place struct {
+	Name   string
+	Labels map[string]string
 }
 
-// resolver answers for many credentials.
-type resolver struct {
-	byName map[string]*v1alpha1.RotationPolicy
+// Candidates are the policies that may apply in a namespace.
+type Candidates struct {
+	Place Place
+	// Namespaced are those of the namespace, Cluster all of the cluster.
+	Namespaced []v1alpha1.RotationPolicy
+	Cluster    []v1alpha1.ClusterRotationPolicy
+}
+
+// Resolve finds the policy of a credential: the one that it names, else the oldest of its
+// namespace whose selector matches, else the oldest of the cluster. A policy that is
+// selected and cannot be used is returned all the same: falling back to another one would
+// renew by rules that nobody wrote for this credential.
+func Resolve(credential *v1alpha1.APIClientCredential, candidates Candidates) Resolution {
+	return newResolver(candidates).resolve(credential)
+}
+
+// resolver answers for many credentials of one namespace.
+type resolver struct{ namespaced, cluster level }
+
+func newResolver(c Candidates) resolver {
+	var namespaced, cluster []v1alpha1.Policy
+	for i := range c.Namespaced {
+		namespaced = append(namespaced, &c.Namespaced[i])
+	}
+	for i := range c.Cluster {
+		if p := &c.Cluster[i]; chooses(&p.Spec.NamespaceSelector, c.Place) {
+			cluster = append(cluster, p)
+		}
+	}
+	return resolver{namespaced: newLevel(namespaced), cluster: newLevel(cluster)}
+}
+
+func (r resolver) resolve(credential *v1alpha1.APIClientCredential) Resolution {
+	if ref := credential.Spec.PolicyRef; ref != nil {
+		if ref.Cluster() {
+			return r.cluster.named(ref.Name)
+		}
+		return r.namespaced.named(ref.Name)
+	}
+	if found := r.namespaced.selected(credential); found.Policy != nil {
+		return found
+	}
+	return r.cluster.selected(credential)
+}
+
+// chooses reports whether a selector of namespaces chooses one. One that cannot be read
+// chooses none.
+func chooses(selector *metav1.LabelSelector, place Place) bool {
+	s, err := selectorOf(selector)
+	return err == nil && s.Matches(labels.Set(place.Labels))
+}
+
+// Allows reports whether a choice of namespaces has one in it.
+func Allows(choice *v1alpha1.NamespaceChoice, place Place) bool {
+	return slices.Contains(choice.Names, place.Name) || choice.Selector != nil && chooses(choice.Selector, place)
+}
+
+// level is the policies of one kind.
+type level struct {
+	byName map[string]v1alpha1.Policy
 	// oldest first, those with a selector only.
 	selecting []selecting
 }
 
 type selecting struct {
-	policy   *v1alpha1.RotationPolicy
+	policy   v1alpha1.Policy
 	selector labels.Selector
 }
 
-func newResolver(policies []v1alpha1.RotationPolicy) resolver {
-	r := resolver{byName: map[string]*v1alpha1.RotationPolicy{}}
-	for i := range policies {
-		p := &policies[i]
-		r.byName[p.Name] = p
-		if selector, err := selectorOf(p.Spec.Selector); err == nil && !selectsNothing(selector) {
+func newLevel(policies []v1alpha1.Policy) level {
+	r := level{byName: map[string]v1alpha1.Policy{}}
+	for _, p := range policies {
+		r.byName[p.GetName()] = p
+		if selector, err := selectorOf(p.PolicySpec().Selector); err == nil && !selectsNothing(selector) {
 			r.selecting = append(r.selecting, selecting{policy: p, selector: selector})
 		}
 	}
 	// By age and not by name first: otherwise a new policy called "a" would take over
 	// (hazard M9).
 	slices.SortFunc(r.selecting, func(a, b selecting) int {
-		return cmp.Or(a.policy.CreationTimestamp.Compare(b.policy.CreationTimestamp.Time), cmp.Compare(a.policy.Name, b.policy.Name))
+		return cmp.Or(a.policy.GetCreationTimestamp().Compare(b.policy.GetCreationTimestamp().Time), cmp.Compare(a.policy.GetName(), b.policy.GetName()))
 	})
 	return r
 }
 
-func (r resolver) resolve(credential *v1alpha1.APIClientCredential) Resolution {
-	if ref := credential.Spec.PolicyRef; ref != nil {
-		if named, ok := r.byName[ref.Name]; ok {
-			return Resolution{Policy: named}
-		}
-		return Resolution{Missing: ref.Name}
+func (r level) named(name string) Resolution {
+	if named, ok := r.byName[name]; ok {
+		return Resolution{Policy: named}
 	}
+	return Resolution{Missing: name}
+}
+
+func (r level) selected(credential *v1alpha1.APIClientCredential) Resolution {
 	var found Resolution
 	for _, s := range r.selecting {
 		switch {
@@ -249,7 +304,7 @@ func (r resolver) resolve(credential *v1alpha1.APIClientCredential) Resolution {
 		case found.Policy == nil:
 			found.Policy = s.policy
 		default:
-			found.Ambiguous = append(found.Ambiguous, s.policy.Name)
+			found.Ambiguous = append(found.Ambiguous, s.policy.GetName())
 		}
 	}
 	return found

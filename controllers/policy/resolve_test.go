@@ -30,6 +30,92 @@ func policyOf(name string, age time.Duration, selector *metav1.LabelSelector) v1
 	return p
 }
 
+// resolved is a resolution in names.
+type resolved struct {
+	Policy    string
+	Ambiguous []string
+	Missing   string
+}
+
+func told(r Resolution) resolved {
+	names := resolved{Ambiguous: r.Ambiguous, Missing: r.Missing}
+	if r.Policy != nil {
+		names.Policy = r.Policy.GetName()
+	}
+	return names
+}
+
+func clusterPolicyOf(name string, age time.Duration, selector *metav1.LabelSelector, namespaces metav1.LabelSelector) v1alpha1.ClusterRotationPolicy {
+	p := policyOf(name, age, selector)
+	return v1alpha1.ClusterRotationPolicy{ObjectMeta: p.ObjectMeta, Spec: v1alpha1.ClusterRotationPolicySpec{RotationPolicySpec: p.Spec, NamespaceSelector: namespaces}}
+}
+
+func TestPoliciesOfTheCluster(t *testing.T) {
+	type many = []v1alpha1.ClusterRotationPolicy
+	all, everywhere := &metav1.LabelSelector{}, metav1.LabelSelector{}
+	elsewhere := metav1.LabelSelector{MatchLabels: map[string]string{"tier": "test"}}
+	byKind := &v1alpha1.PolicyReference{Kind: "ClusterRotationPolicy", Name: "a"}
+	for name, tc := range map[string]struct {
+		ref      *v1alpha1.PolicyReference
+		policies []v1alpha1.RotationPolicy
+		cluster  many
+		want     resolved
+	}{
+		"where the namespace has none the cluster's applies": {
+			cluster: many{clusterPolicyOf("a", 0, all, everywhere)}, want: resolved{Policy: "a"},
+		},
+		"the namespace's own goes before an older one of the cluster": {
+			policies: []v1alpha1.RotationPolicy{policyOf("b", 0, all)}, cluster: many{clusterPolicyOf("a", time.Hour, all, everywhere)}, want: resolved{Policy: "b"},
+		},
+		"one that does not choose the namespace does not apply": {cluster: many{clusterPolicyOf("a", 0, all, elsewhere)}},
+		"one that selects no credentials does not apply":        {cluster: many{clusterPolicyOf("a", 0, nil, everywhere)}},
+		"of two of the cluster the older applies": {
+			cluster: many{clusterPolicyOf("a", 0, all, everywhere), clusterPolicyOf("b", time.Hour, all, everywhere)},
+			want:    resolved{Policy: "b", Ambiguous: []string{"a"}},
+		},
+		"one of the cluster is named by kind": {
+			ref: byKind, policies: []v1alpha1.RotationPolicy{policyOf("b", time.Hour, all)}, cluster: many{clusterPolicyOf("a", 0, nil, everywhere)}, want: resolved{Policy: "a"},
+		},
+		"a name without a kind is one of the namespace": {
+			ref: &v1alpha1.PolicyReference{Name: "a"}, cluster: many{clusterPolicyOf("a", 0, all, everywhere)}, want: resolved{Missing: "a"},
+		},
+		"a named one that does not choose the namespace is missing": {
+			ref: byKind, cluster: many{clusterPolicyOf("a", 0, all, elsewhere)}, want: resolved{Missing: "a"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := credential(nil, "")
+			c.Spec.PolicyRef = tc.ref
+			place := Place{Name: "payments", Labels: map[string]string{"tier": "production"}}
+			if diff := cmp.Diff(tc.want, told(Resolve(c, Candidates{Place: place, Namespaced: tc.policies, Cluster: tc.cluster}))); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAllowedNamespaces(t *testing.T) {
+	place := Place{Name: "payments", Labels: map[string]string{"tier": "production"}}
+	for name, tc := range map[string]struct {
+		choice v1alpha1.NamespaceChoice
+		want   bool
+	}{
+		"nothing chosen":             {},
+		"by name":                    {choice: v1alpha1.NamespaceChoice{Names: []string{"shipping", "payments"}}, want: true},
+		"another name":               {choice: v1alpha1.NamespaceChoice{Names: []string{"shipping"}}},
+		"by label":                   {choice: v1alpha1.NamespaceChoice{Selector: &metav1.LabelSelector{MatchLabels: place.Labels}}, want: true},
+		"all":                        {choice: v1alpha1.NamespaceChoice{Selector: &metav1.LabelSelector{}}, want: true},
+		"either is enough":           {choice: v1alpha1.NamespaceChoice{Names: []string{"payments"}, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"tier": "test"}}}, want: true},
+		"a selector nobody can read": {choice: v1alpha1.NamespaceChoice{Selector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "tier", Operator: "Like"}}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Allows(&tc.choice, place); got != tc.want {
+				t.Errorf("allowed: %t, want %t", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestResolve(t *testing.T) {
 	production := map[string]string{"tier": "production"}
 	matching := &metav1.LabelSelector{MatchLabels: production}
@@ -88,16 +174,9 @@ func TestResolve(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := Resolve(tc.credential, tc.policies)
-			applies := ""
-			if got.Policy != nil {
-				applies = got.Policy.Name
-			}
-			if applies != tc.policy || got.Missing != tc.missing {
-				t.Errorf("policy %q, missing %q; want %q, %q", applies, got.Missing, tc.policy, tc.missing)
-			}
-			if diff := cmp.Diff(tc.ambiguous, got.Ambiguous); diff != "" {
-				t.Errorf("ambiguous (-want +got):\n%s", diff)
+			got := Resolve(tc.credential, Candidates{Namespaced: tc.policies})
+			if diff := cmp.Diff(resolved{tc.policy, tc.ambiguous, tc.missing}, told(got)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -201,7 +201,7 @@ func notAnAdministrator(ctx context.Context, config *rest.Config) error {
 // guarded waits until the admission policies refuse what they must refuse. They come
 // into force about a second after they are applied.
 func (s *stage) guarded(ctx context.Context) error {
-	guard, err := admission.NewGuard(s.admin, s.admin, clock.RealClock{})
+	guard, err := admission.NewGuard(s.admin, s.admin, clock.RealClock{}, true)
 	if err != nil {
 		return err
 	}

@@ -86,7 +86,7 @@ func newGuard(t *testing.T, a *answering) (*Guard, *clocktesting.FakePassiveCloc
 	t.Helper()
 	a.probes = map[string]int{}
 	clock := clocktesting.NewFakePassiveClock(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))
-	guard, err := NewGuard(a, a, clock)
+	guard, err := NewGuard(a, a, clock, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,6 +124,18 @@ func TestAProofCountsForTenMinutesInItsNamespace(t *testing.T) {
 	if a.count("payments") != 2 || a.reads != 2*reads {
 		t.Errorf("after its life a proof was not renewed: %d probes, %d reads", a.count("payments"), a.reads)
 	}
+}
+
+func TestUnderRolesAloneTheProbeDecides(t *testing.T) {
+	a := &answering{refusal: refused}
+	g, _ := newGuard(t, a)
+	g.policies = false
+	requireInForce(t, g, "payments", true)
+	if a.reads != 0 || a.count("payments") != 1 {
+		t.Errorf("%d reads of policies and %d probes, instead of none and one", a.reads, a.count("payments"))
+	}
+	a.set(func(a *answering) { a.refusal = nil })
+	requireInForce(t, g, "shipping", false)
 }
 
 func TestADoubtCountsForFiveSeconds(t *testing.T) {

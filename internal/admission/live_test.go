@@ -81,7 +81,7 @@ func connect(t *testing.T, user string) client.Client {
 
 func liveGuard(t *testing.T, c client.Client) *Guard {
 	t.Helper()
-	g, err := NewGuard(c, c, clock.RealClock{})
+	g, err := NewGuard(c, c, clock.RealClock{}, true)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -125,6 +125,16 @@ func held(ctx context.Context, c client.Client, namespace string) ([]client.Obje
 	for i := range issuers.Items {
 		keep(&issuers.Items[i])
 	}
+	if namespace != "" {
+		return objects, nil // issuers of the cluster serve other namespaces too
+	}
+	shared := &v1alpha1.ClusterCredentialIssuerList{}
+	if err := c.List(ctx, shared); err != nil {
+		return nil, err
+	}
+	for i := range shared.Items {
+		keep(&shared.Items[i])
+	}
 	return objects, nil
 }
 

@@ -41,8 +41,9 @@ func (c *Counters) Rotated(upstreamMember, result string) {
 	c.rotations.WithLabelValues(upstreamMember, result).Inc()
 }
 
-// Register makes the collectors and registers them. reader is the manager's cache.
-func Register(registerer prometheus.Registerer, reader client.Reader, clock Clock, version string) (*Counters, error) {
+// Register makes the collectors and registers them. reader is the manager's cache, which has
+// issuers of the cluster if clusterKinds is true.
+func Register(registerer prometheus.Registerer, reader client.Reader, clock Clock, version string, clusterKinds bool) (*Counters, error) {
 	counters := &Counters{rotations: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "claviger_rotations_total",
 		Help: "Versions that were published, or given up because the upstream never accepted them, by kind of upstream.",
@@ -53,7 +54,7 @@ func Register(registerer prometheus.Registerer, reader client.Reader, clock Cloc
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	for _, collector := range []prometheus.Collector{counters.rotations, build, &fleet{reader: reader, clock: clock}} {
+	for _, collector := range []prometheus.Collector{counters.rotations, build, &fleet{reader: reader, clock: clock, clusterKinds: clusterKinds}} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, err
 		}
@@ -69,15 +70,16 @@ var (
 	credentialsOverdue = prometheus.NewDesc("claviger_credentials_overdue",
 		"Credentials whose renewal has been due for more than 15 minutes and waits neither for a window nor for a person: nothing moves.", []string{"namespace"}, nil)
 	issuerReady = prometheus.NewDesc("claviger_issuer_ready",
-		"1 if the issuer's login works and its containers were read, else 0.", []string{"namespace", "name", "upstream"}, nil)
+		"1 if the issuer's login works and its containers were read, else 0. A ClusterCredentialIssuer has an empty namespace.", []string{"namespace", "name", "upstream"}, nil)
 	suspectedOrphans = prometheus.NewDesc("claviger_suspected_orphans",
 		"Upstream objects that bear our mark and belong to nothing here.", []string{"namespace", "name"}, nil)
 )
 
 // fleet reads all objects at every scrape.
 type fleet struct {
-	reader client.Reader
-	clock  Clock
+	reader       client.Reader
+	clock        Clock
+	clusterKinds bool
 }
 
 // Describe implements prometheus.Collector.
@@ -99,12 +101,24 @@ func (f *fleet) Collect(metrics chan<- prometheus.Metric) {
 	if err := f.reader.List(ctx, &credentials, client.UnsafeDisableDeepCopy); err == nil {
 		f.collectCredentials(credentials.Items, gauge)
 	}
+	issuer := func(o v1alpha1.Issuer) {
+		status := o.IssuerStatus()
+		gauge(issuerReady, ready(status.Conditions), o.GetNamespace(), o.GetName(), status.Upstream)
+		gauge(suspectedOrphans, float64(status.SuspectedOrphans.Count), o.GetNamespace(), o.GetName())
+	}
 	var issuers v1alpha1.CredentialIssuerList
 	if err := f.reader.List(ctx, &issuers, client.UnsafeDisableDeepCopy); err == nil {
 		for i := range issuers.Items {
-			o := &issuers.Items[i]
-			gauge(issuerReady, ready(o.Status.Conditions), o.Namespace, o.Name, o.Status.Upstream)
-			gauge(suspectedOrphans, float64(o.Status.SuspectedOrphans.Count), o.Namespace, o.Name)
+			issuer(&issuers.Items[i])
+		}
+	}
+	var shared v1alpha1.ClusterCredentialIssuerList
+	if !f.clusterKinds {
+		return
+	}
+	if err := f.reader.List(ctx, &shared, client.UnsafeDisableDeepCopy); err == nil {
+		for i := range shared.Items {
+			issuer(&shared.Items[i])
 		}
 	}
 }

@@ -64,7 +64,7 @@ func TestTheFleetIsReadAtEveryScrape(t *testing.T) {
 		},
 	}
 	registry := prometheus.NewPedanticRegistry()
-	counters, err := Register(registry, cache, clocktesting.NewFakePassiveClock(now), "v1.2.3")
+	counters, err := Register(registry, cache, clocktesting.NewFakePassiveClock(now), "v1.2.3", true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ claviger_suspected_orphans{name="apic",namespace="payments"} 3
 
 func TestACacheThatCannotBeReadDoesNotTakeTheOtherMetricsAlong(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
-	_, err := Register(registry, &shelf{err: errors.New("not started")}, clocktesting.NewFakePassiveClock(now), "v1.2.3")
+	_, err := Register(registry, &shelf{err: errors.New("not started")}, clocktesting.NewFakePassiveClock(now), "v1.2.3", true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestACacheThatCannotBeReadDoesNotTakeTheOtherMetricsAlong(t *testing.T) {
 func TestRegisteringTwiceIsAnError(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	for _, first := range []bool{true, false} {
-		_, err := Register(registry, &shelf{}, clocktesting.NewFakePassiveClock(now), "v1.2.3")
+		_, err := Register(registry, &shelf{}, clocktesting.NewFakePassiveClock(now), "v1.2.3", true)
 		if (err == nil) != first {
 			t.Errorf("first %t: error %v", first, err)
 		}

@@ -47,6 +47,9 @@ type Options struct {
 	Binary string
 	// Controllers are further controllers of kube-controller-manager.
 	Controllers []string
+	// Namespaces are made and served by an operator that has rights in them alone; without
+	// any it serves the whole cluster.
+	Namespaces []string
 }
 
 // World is a control plane on which Claviger is installed. Operators are started in it
@@ -59,6 +62,7 @@ type World struct {
 	Client client.WithWatch
 
 	controllers []string
+	namespaces  []string
 
 	folder     string
 	binary     string
@@ -101,7 +105,7 @@ func Start(ctx context.Context, o Options) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &World{folder: folder, binary: o.Binary, controllers: o.Controllers}
+	w := &World{folder: folder, binary: o.Binary, controllers: o.Controllers, namespaces: o.Namespaces}
 	if err := w.start(ctx); err != nil {
 		return nil, errors.Join(err, w.Stop())
 	}
@@ -118,9 +122,13 @@ func (w *World) start(ctx context.Context) error {
 			return err
 		}
 	}
+	manifests := []string{filepath.Join(root, "config", "operator")}
+	if len(w.namespaces) > 0 {
+		manifests = []string{filepath.Join(root, "config", "admission"), filepath.Join(root, "config", "namespaced", "operator")}
+	}
 	w.Plane, err = controlplane.Start(ctx, controlplane.Options{
 		CRDPaths:          []string{filepath.Join(root, "config", "crd")},
-		ManifestPaths:     []string{filepath.Join(root, "config", "operator")},
+		ManifestPaths:     manifests,
 		AuditLogFile:      w.auditLog(),
 		ControllerManager: true,
 		ExtraControllers:  w.controllers,
@@ -135,6 +143,11 @@ func (w *World) start(ctx context.Context) error {
 	if w.Client, err = client.NewWithWatch(w.Plane.Config(), client.Options{Scheme: scheme}); err != nil {
 		return err
 	}
+	for _, namespace := range w.namespaces {
+		if err := w.serve(ctx, root, namespace); err != nil {
+			return err
+		}
+	}
 	if err := w.awaitGuard(ctx); err != nil {
 		return fmt.Errorf("wait for the admission policies: %w", err)
 	}
@@ -144,6 +157,16 @@ func (w *World) start(ctx context.Context) error {
 	}
 	w.kubeconfig = filepath.Join(w.folder, "operator.kubeconfig")
 	return controlplane.WriteKubeconfig(w.kubeconfig, config)
+}
+
+// serve makes a namespace and gives the operator its rights in it, as the page on single
+// namespaces says.
+func (w *World) serve(ctx context.Context, root, namespace string) error {
+	if _, err := w.Plane.Kubectl(ctx, "create", "namespace", namespace); err != nil {
+		return err
+	}
+	_, err := w.Plane.Kubectl(ctx, "apply", "--server-side", "--kustomize", filepath.Join(root, "config", "namespaced", "served"), "--namespace", namespace)
+	return err
 }
 
 // awaitGuard waits until the API server has learned of the policies, about a second

@@ -33,7 +33,7 @@ func TestTheSamplesApplyAsTheyAre(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	out, err := plane.Kubectl(t.Context(), "get", "apicred,credissuer,rotpol,secret", "--namespace", "payments", "--output=name")
+	out, err := plane.Kubectl(t.Context(), "get", "apicred,credissuer,rotpol,secret,ccredissuer,crotpol", "--namespace", "payments", "--output=name")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,6 +45,7 @@ func TestTheSamplesApplyAsTheyAre(t *testing.T) {
 		"credentialissuer.credentials.claviger.dev/apic", "credentialissuer.credentials.claviger.dev/cf", "credentialissuer.credentials.claviger.dev/neo",
 		"credentialissuer.credentials.claviger.dev/tpp-certificates", "credentialissuer.credentials.claviger.dev/tpp-tokens",
 		"rotationpolicy.credentials.claviger.dev/quarterly", "rotationpolicy.credentials.claviger.dev/restarting", "secret/apic-login",
+		"clustercredentialissuer.credentials.claviger.dev/apic", "clusterrotationpolicy.credentials.claviger.dev/quarterly",
 	}
 	if got := strings.Fields(out); strings.Join(got, " ") != strings.Join(want, " ") {
 		t.Errorf("got %q, want %q", got, want)
@@ -158,7 +159,12 @@ func TestRightsAreAsWideAsNeededAndNoWider(t *testing.T) {
 		{operator, "delete daemonsets.apps", false},
 		{operator, "patch replicasets.apps", false},
 		{operator, "create leases.coordination.k8s.io", false}, // only in its own namespace
-		{operator, "list namespaces", false},
+		{operator, "list namespaces", true},                    // their labels choose who may use what is the cluster's
+		{operator, "update namespaces", false},
+		{operator, "create clustercredentialissuers", false},
+		{operator, "update clusterrotationpolicies", false},
+		{"edit", "create clustercredentialissuers", false},
+		{"admin", "create clusterrotationpolicies", false},
 		{operator, "escalate clusterroles.rbac.authorization.k8s.io", false},
 		{operator, "impersonate users", false},
 	}

@@ -76,7 +76,16 @@ func grant(t *testing.T, namespace, name, user string, rules ...string) {
 	if _, err := kube.RbacV1().RoleBindings(namespace).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	first := role.Rules[0]
+	awaitRight(t, namespace, user, role.Rules[0])
+}
+
+// awaitRight waits until the API server knows that a user has a right.
+func awaitRight(t *testing.T, namespace, user string, first rbacv1.PolicyRule) {
+	t.Helper()
+	kube, err := kubernetes.NewForConfig(plane.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
 	resource, subresource, _ := strings.Cut(first.Resources[0], "/")
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: &authorizationv1.ResourceAttributes{
 		Namespace: namespace, Verb: first.Verbs[0], Group: first.APIGroups[0], Resource: resource, Subresource: subresource, Name: strings.Join(first.ResourceNames, ""),

@@ -62,9 +62,19 @@ type tenant struct {
 // issuer yet.
 func newTenant(t testing.TB, world *operatortest.World) *tenant {
 	t.Helper()
-	x := &tenant{t: t, world: world, ns: namespaceName(t), ctx: context.Background(), password: secret("password")}
+	name := namespaceName(t)
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{testLabel: ""}}}
+	if err := world.Client.Create(t.Context(), namespace); err != nil {
+		t.Fatal(err)
+	}
+	return settleIn(t, world, name)
+}
+
+// settleIn makes a tenant of a namespace that exists.
+func settleIn(t testing.TB, world *operatortest.World, name string) *tenant {
+	t.Helper()
+	x := &tenant{t: t, world: world, ns: name, ctx: context.Background(), password: secret("password")}
 	x.startSim()
-	x.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: x.ns, Labels: map[string]string{testLabel: ""}}})
 	t.Cleanup(x.leave)
 	x.create(x.login("apic-login", x.password))
 	return x
