@@ -92,8 +92,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
+	store := journal.Store{Client: mgr.GetClient(), Live: mgr.GetAPIReader()}
+	if o.clusterKinds() {
+		store.Keys = &journal.Keys{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.OperatorNamespace}
+	}
 	credentials := &credential.Reconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Store: journal.Store{Client: mgr.GetClient(), Live: mgr.GetAPIReader()},
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Store: store,
 		Issuers: issuers{accounts}, Shape: o.Registry.Shape, Guard: guard, Pods: consumers.NewFinder(mgr.GetAPIReader(), o.Clock), Clock: o.Clock, Events: mgr.GetEventRecorder("claviger"), Metrics: counters,
 		Options: credential.Options{ClusterID: o.ClusterID, Holder: o.Holder, ObserveOnly: o.ObserveOnly, ClusterKinds: o.clusterKinds(), OrphanAge: o.OrphanAge, UptakePause: o.UptakePause, Restarts: o.RestartsPerNamespace, Boundary: o.Boundary},
 	}

@@ -136,6 +136,9 @@ const (
 	// ReasonNamespaceNotAllowed: the ClusterCredentialIssuer does not choose the
 	// credential's namespace.
 	ReasonNamespaceNotAllowed = "NamespaceNotAllowed"
+	// ReasonHandleSealed: what the upstream needs to end a version is sealed with a key
+	// that the Secret claviger-sealing of the operator's namespace does not hold.
+	ReasonHandleSealed = "HandleSealed"
 	// ReasonIssuerMoved: a version was made in another place (host, organisation,
 	// catalog or issuer) than the issuer now points to. Nothing is concluded or
 	// revoked there.

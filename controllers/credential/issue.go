@@ -179,6 +179,10 @@ func (r *Reconciler) issue(ctx context.Context, s *scope, step rotation.Step) er
 			return err
 		}
 	}
+	if v.Sealed != "" {
+		r.tellSealed(v, "made")
+		return nil
+	}
 	request := upstream.Request{
 		Parameters: s.parameters, Container: v.Container, Name: v.UpstreamName, Title: s.title(), Mark: v.Mark, Number: v.Number,
 		Material: *v.Material, ID: v.UpstreamID, SecretHandle: v.SecretHandle,

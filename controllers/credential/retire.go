@@ -48,6 +48,10 @@ func (r *Reconciler) revoke(ctx context.Context, s *scope, step rotation.Step) e
 			return err
 		}
 	}
+	if v.Sealed != "" {
+		r.tellSealed(v, "revoked")
+		return nil
+	}
 	err := r.call(ctx, s, func(ctx context.Context) error {
 		return s.account.Upstream.Revoke(ctx, v.Handle(s.parameters))
 	})
@@ -72,6 +76,20 @@ func (r *Reconciler) revoke(ctx context.Context, s *scope, step rotation.Step) e
 		}
 	})
 	return nil
+}
+
+// tellSealed has it said that a version waits for a key. It is read again with the next
+// attempt.
+func (r *Reconciler) tellSealed(v *journal.Version, what string) {
+	r.memory.remember(v.UID, func(m *recollection) {
+		m.setback = setback{
+			failures: m.failures + 1, notBefore: r.Clock.Now().Add(longRetry),
+			trouble: &rotation.Problem{
+				Reason: v1alpha1.ReasonHandleSealed, Stalled: true,
+				Message: fmt.Sprintf("version %d cannot be %s: %s; put the Secret %s of the operator's namespace back from a backup", v.Number, what, v.Sealed, journal.SealingSecret),
+			},
+		}
+	})
 }
 
 // suspect writes down that a version may live upstream where nobody can find it: on the

@@ -21,6 +21,8 @@ const (
 	// keyHandle is what a revocation needs and nobody else may use. It stands in the data,
 	// not in an annotation, because it is secret.
 	keyHandle = "handle"
+	// keySealedHandle is the same for a version of an issuer of the cluster, encrypted.
+	keySealedHandle = "handle.sealed"
 	// keySeal keys the hash that stands on the target, so that the hash tells
 	// nothing to who cannot read the version Secret.
 	keySeal = "seal"

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/material"
 	"github.com/claviger-dev/claviger/internal/upstream"
 )
 
@@ -19,6 +22,8 @@ import (
 type Store struct {
 	Client client.Client
 	Live   client.Reader
+	// Keys seal the handles of issuers of the cluster; nil where there are none.
+	Keys *Keys
 }
 
 // Version reads a whole version Secret live. It fails with NotFound if the name is
@@ -31,7 +36,45 @@ func (s Store) Version(ctx context.Context, key types.NamespacedName, uid types.
 	if secret.Type != SecretType || secret.UID != uid {
 		return Version{}, apierrors.NewNotFound(corev1.Resource("secrets"), key.Name)
 	}
-	return ParseSecret(secret)
+	v, err := ParseSecret(secret)
+	if err != nil {
+		return v, err
+	}
+	return s.unsealed(ctx, v)
+}
+
+func (s Store) unsealed(ctx context.Context, v Version) (Version, error) {
+	if len(v.sealed) == 0 {
+		return v, nil
+	}
+	if s.Keys == nil {
+		v.Sealed = ErrSealed.Error() + ", and this operator serves no issuers of the cluster"
+		return v, nil
+	}
+	handle, err := s.Keys.Open(ctx, v.Nonce, v.sealed)
+	switch {
+	case errors.Is(err, ErrSealed):
+		v.Sealed = err.Error()
+	case err != nil:
+		return v, fmt.Errorf("version Secret %s: %w", v.Key.Name, err)
+	default:
+		v.SecretHandle = handle
+	}
+	return v, nil
+}
+
+// handle writes a handle into data: sealed if the account is shared by namespaces.
+func (s Store) handle(ctx context.Context, v Version, handle material.Secret, data map[string][]byte) error {
+	if s.Keys == nil || v.Issuer.Kind != v1alpha1.KindClusterCredentialIssuer {
+		data[keyHandle] = []byte(handle.Reveal())
+		return nil
+	}
+	sealed, err := s.Keys.Seal(ctx, v.Nonce, handle)
+	if err != nil {
+		return err
+	}
+	data[keySealedHandle] = sealed
+	return nil
 }
 
 // Create writes an intent. AlreadyExists means that another process, or a pass that
@@ -76,7 +119,9 @@ func (s Store) Fill(ctx context.Context, v Version, answer Answer) (Version, err
 		data = encode(issued.Material)
 	}
 	if !issued.SecretHandle.Empty() {
-		data[keyHandle] = []byte(issued.SecretHandle.Reveal())
+		if err := s.handle(ctx, v, issued.SecretHandle, data); err != nil {
+			return v, fmt.Errorf("write the answer into version Secret %s: %w", v.Key.Name, err)
+		}
 	} else if !at.IsZero() {
 		// A handle may change with a later answer (hazard H6); nothing else does.
 		patch["immutable"] = true
@@ -90,7 +135,11 @@ func (s Store) Fill(ctx context.Context, v Version, answer Answer) (Version, err
 	if err := s.Client.Patch(ctx, secret, client.RawPatch(types.MergePatchType, body), client.FieldOwner(FieldManager)); err != nil {
 		return v, fmt.Errorf("write the answer into version Secret %s: %w", v.Key.Name, err)
 	}
-	return ParseSecret(secret)
+	filled, err := ParseSecret(secret)
+	if err != nil {
+		return filled, err
+	}
+	return s.unsealed(ctx, filled)
 }
 
 func (s Store) edit(ctx context.Context, before *metav1.PartialObjectMetadata, edits []Edit) (*metav1.PartialObjectMetadata, error) {

@@ -93,6 +93,11 @@ type Version struct {
 	Material     *material.Material
 	SecretHandle material.Secret
 	Seal         Seal
+	// Sealed says why the handle cannot be read; empty if it can, or there is none. Without
+	// it nothing may be asked of the upstream that needs it.
+	Sealed string
+	// sealed is the handle as it stands in the Secret until Store has opened it.
+	sealed []byte
 
 	// meta is what was read, for the patches made from it.
 	meta *metav1.PartialObjectMetadata
@@ -170,6 +175,7 @@ func ParseSecret(secret *corev1.Secret) (Version, error) {
 	if handle := secret.Data[keyHandle]; len(handle) > 0 {
 		v.SecretHandle = material.New(string(handle))
 	}
+	v.sealed = secret.Data[keySealedHandle]
 	complete := v.Class == upstream.WriteAhead || !v.AnsweredAt.IsZero()
 	nameless := !m.ClientSecret.Empty() && m.ClientID == ""
 	if complete && (m.Empty() || nameless) || len(v.Seal) == 0 {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/operatortest"
+	"github.com/claviger-dev/claviger/internal/venafisim"
 )
 
 // clusterIssuer is an account of this tenant's upstream whose login is in the operator's
@@ -217,4 +218,41 @@ func TestAnOperatorForSingleNamespacesHasRightsInThemAlone(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTheHandleOfASharedAccountIsSealed: with a refresh token one could do more than with the
+// access token, so the team finds it sealed, and the operator still revokes with it.
+func TestTheHandleOfASharedAccountIsSealed(t *testing.T) {
+	t.Parallel()
+	x := newVenafiTenant(t, "Tokens", nil)
+	own := &v1alpha1.CredentialIssuer{}
+	if err := x.world.Client.Get(x.ctx, x.key("tpp"), own); err != nil {
+		t.Fatal(err)
+	}
+	login := &corev1.Secret{}
+	if err := x.world.Client.Get(x.ctx, x.key("tpp-login"), login); err != nil {
+		t.Fatal(err)
+	}
+	x.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: operatortest.Namespace, Name: x.ns + "-login"}, Data: login.Data})
+	spec := *own.Spec.DeepCopy()
+	spec.Venafi.Login.SecretRef.Name = x.ns + "-login"
+	x.createOutside(&v1alpha1.ClusterCredentialIssuer{
+		ObjectMeta: metav1.ObjectMeta{Name: x.ns},
+		Spec:       v1alpha1.ClusterCredentialIssuerSpec{CredentialIssuerSpec: spec, AllowedNamespaces: v1alpha1.NamespaceChoice{Names: []string{x.ns}}},
+	})
+	x.create(x.credential(byCluster(x.tenant), func(c *v1alpha1.APIClientCredential) {
+		c.Spec.IBMAPIConnect, c.Spec.Venafi = nil, &v1alpha1.VenafiCredential{Token: &v1alpha1.VenafiToken{ClientID: "team-a-pipeline", Scope: "certificate:manage"}}
+		c.Spec.Secret.Template = &v1alpha1.SecretTemplate{Data: map[string]string{"access-token": "{{ .token }}"}}
+	}))
+	x.awaitReady("billing")
+	for _, version := range x.versions() {
+		if len(version.Data["handle.sealed"]) == 0 || len(version.Data["handle"]) != 0 {
+			t.Errorf("the handle of version Secret %s is not sealed", version.Name)
+		}
+	}
+	x.request(time.Now())
+	x.awaitVersion(soon, 2)
+	x.awaitCount("after a rotation", x.grants, venafisim.Count{Issued: 2, Live: 1, Revoked: 1})
+	x.delete(x.get("billing"))
+	x.awaitCount("after the deletion", x.grants, venafisim.Count{Issued: 2, Revoked: 2})
 }
