@@ -179,10 +179,10 @@ func (r *Reconciler) parties(ctx context.Context, s *scope) ([]other, error) {
 		if err != nil {
 			return nil, err
 		}
-		them := &scope{key: key(c), uid: c.UID, credential: c, memory: r.memory, clusterID: s.clusterID, strange: map[types.UID]*rotation.Problem{}}
+		them := &scope{key: key(c), uid: c.UID, credential: c, candidates: s.candidates, memory: r.memory, clusterID: s.clusterID, strange: map[types.UID]*rotation.Problem{}}
 		them.sortJournal(secrets)
 		them.policy = defaultPolicy(0)
-		them.resolvePolicy(s.policies)
+		them.resolvePolicy()
 		all = append(all, them.party(wanted))
 	}
 	return all, nil

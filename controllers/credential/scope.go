@@ -33,8 +33,6 @@ type scope struct {
 	candidates policy.Candidates
 	policy     rotation.Policy
 	policyName string
-	// policies are all of the namespace.
-	policies []v1alpha1.RotationPolicy
 	// policyAnnotations are those of the policy that applies.
 	policyAnnotations map[string]string
 	ambiguous         string
