@@ -34,6 +34,7 @@ const (
 const (
 	keySecret           = "ClientSecret"
 	keyCertificate      = "Certificate"
+	keyExternal         = "ExternalCertificate"
 	keyXSUAASecret      = "XSUAABindingSecret"
 	keyXSUAACertificate = "XSUAACertificate"
 )
@@ -101,6 +102,10 @@ func (d *Driver) Open(settings upstream.Settings) (upstream.Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
+	signs, err := readSigner(settings.Login)
+	if err != nil {
+		return nil, err
+	}
 	if len(settings.Transport.CABundle) == 0 {
 		settings.Transport.CABundle = []byte(p.CABundle)
 	}
@@ -113,7 +118,7 @@ func (d *Driver) Open(settings upstream.Settings) (upstream.Upstream, error) {
 		}
 	}
 	return &account{
-		parameters: p, transport: settings.Transport, workloads: carriers[1], login: l,
+		parameters: p, transport: settings.Transport, workloads: carriers[1], login: l, signer: signs,
 		platform: newPlatform(d.now, &endpoint{name: "Cloud Foundry", base: base, http: carriers[0], secrets: l.secrets()}, l),
 	}, nil
 }
@@ -161,6 +166,8 @@ type account struct {
 	platform   *platform
 	workloads  *http.Client
 	login      login
+	// signer is nil if the login has none.
+	signer *signer
 	// plain: this platform refuses metadata at creation, as Korifi does.
 	plain atomic.Bool
 }

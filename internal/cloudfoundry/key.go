@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/claviger-dev/claviger/internal/material"
 	"github.com/claviger-dev/claviger/internal/upstream"
 )
 
@@ -112,6 +113,12 @@ func failedCreate(key *resource) bool {
 	return key.LastOperation.Type == "create" && key.LastOperation.State == "failed"
 }
 
+// spent reports a row that failed with a certificate of ours. It is not sent again: SAP takes
+// one only once, and if the authority was not trusted, another one must sign.
+func (p credentialParameters) spent(key *resource) bool {
+	return p.KeyType == keyExternal && failedCreate(key) && brokerFailure(key.LastOperation.Description).Class != upstream.QuotaExceeded
+}
+
 // Issue implements upstream.Upstream. It creates at most once per call; whatever became
 // of that, and of earlier calls, stands in the row of the request's name.
 func (a *account) Issue(ctx context.Context, r upstream.Request) (upstream.Issued, error) {
@@ -133,14 +140,14 @@ func (a *account) Issue(ctx context.Context, r upstream.Request) (upstream.Issue
 		}
 	}
 	switch {
-	case key == nil, failedCreate(key) && ours(key, r.Mark), !ours(key, r.Mark):
+	case key == nil, failedCreate(key) && ours(key, r.Mark) && !p.spent(key), !ours(key, r.Mark):
 		// A row that is not marked is a stranger's, or ours on a platform that takes no
 		// marks; the answer to a creation tells which.
 		if key, err = a.create(ctx, at, p, r); err != nil {
 			return upstream.Issued{}, err
 		}
 	}
-	return a.harvest(ctx, key)
+	return a.harvest(ctx, key, p, r.Material)
 }
 
 // create asks for the key and returns its row.
@@ -201,7 +208,7 @@ func (a *account) post(ctx context.Context, at place, p credentialParameters, r 
 	if marked {
 		body["metadata"] = map[string]any{"labels": labels(r)}
 	}
-	parameters, err := p.keyParameters()
+	parameters, err := p.keyParameters(r.Material.Certificate)
 	if err != nil {
 		return reply{}, err
 	}
@@ -243,7 +250,7 @@ func (r reply) createRefusal() *upstream.Error {
 }
 
 // harvest reads what the platform has made of a row.
-func (a *account) harvest(ctx context.Context, key *resource) (upstream.Issued, error) {
+func (a *account) harvest(ctx context.Context, key *resource, p credentialParameters, drafted material.Material) (upstream.Issued, error) {
 	partial := upstream.Issued{ID: key.GUID}
 	last := key.LastOperation
 	switch {
@@ -251,6 +258,8 @@ func (a *account) harvest(ctx context.Context, key *resource) (upstream.Issued, 
 		return partial, upstream.Errorf(upstream.Rejected, "the key is being deleted upstream (%s)", upstream.Excerpt(last.State))
 	case last.State == "initial", last.State == "in progress":
 		return partial, &upstream.Error{Class: upstream.Pending, After: pollAfter, Message: "the service broker is making the key"}
+	case p.spent(key):
+		return partial, upstream.Errorf(upstream.Rejected, "the service broker did not take the certificate: %s", upstream.Excerpt(last.Description))
 	case last.State != "succeeded":
 		return partial, brokerFailure(last.Description)
 	}
@@ -261,9 +270,14 @@ func (a *account) harvest(ctx context.Context, key *resource) (upstream.Issued, 
 	if !r.document() {
 		return partial, afterSending(r.refusal(roleAdvice))
 	}
-	m, expires, err := parseDetails(r.body)
+	m, expires, err := parseDetails(r.body, p.KeyType == keyExternal)
 	if err != nil {
 		return partial, upstream.Errorf(upstream.Rejected, "binding.details: %s", err)
+	}
+	if p.KeyType == keyExternal {
+		if m, expires, err = completed(m, drafted); err != nil {
+			return partial, err
+		}
 	}
 	return upstream.Issued{Material: m, ID: key.GUID, ExpiresAt: expires}, nil
 }

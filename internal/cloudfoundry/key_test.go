@@ -1,7 +1,10 @@
 package cloudfoundry_test
 
 import (
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"strings"
 	"testing"
@@ -9,6 +12,7 @@ import (
 
 	"github.com/claviger-dev/claviger/internal/cloudfoundry"
 	"github.com/claviger-dev/claviger/internal/cloudfoundrysim"
+	"github.com/claviger-dev/claviger/internal/material"
 	"github.com/claviger-dev/claviger/internal/simkit"
 	"github.com/claviger-dev/claviger/internal/upstream"
 )
@@ -20,10 +24,14 @@ func request(t *testing.T, account upstream.Upstream, parameters string, n int) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return upstream.Request{
+	r := upstream.Request{
 		Parameters: json.RawMessage(parameters), Container: container, Number: int64(n),
 		Name: fmt.Sprintf("cl-aaaaaaaaaaaaa-%08d", n), Mark: upstream.Mark(fmt.Sprintf("%032x", n)),
 	}
+	if r.Material, err = account.(upstream.Drafter).Draft(r, rand.Reader); err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 func handle(r upstream.Request, i upstream.Issued) upstream.Handle {
@@ -40,6 +48,7 @@ func TestKeysOfEveryTypeLogInUntilTheyAreRevoked(t *testing.T) {
 	}{
 		"a secret":               {`{"instance":"cpi-api"` + probe, 0},
 		"a certificate":          {`{"instance":"cpi-api","keyType":"Certificate","validityDays":90,"keyLength":2048` + probe, 90},
+		"a certificate of ours":  {`{"instance":"cpi-api","keyType":"ExternalCertificate","validityDays":30` + probe, 30},
 		"a secret of XSUAA":      {`{"instance":"uaa","keyType":"XSUAABindingSecret"}`, 0},
 		"a certificate of XSUAA": {`{"instance":"uaa","keyType":"XSUAACertificate","validityDays":7}`, 7},
 	} {
@@ -212,4 +221,75 @@ func TestTenThousandKeysAreListedWithListCallsOnly(t *testing.T) {
 			t.Errorf("%d calls of %s", made, n.Operation)
 		}
 	}
+}
+
+// SAP takes a certificate once, so what failed is not sent again: the next version has another.
+func TestAnExternalCertificateIsSentOnce(t *testing.T) {
+	sim := start(t, func(b *cloudfoundrysim.Behaviour) { b.Broker = cloudfoundrysim.BrokerFails })
+	account := open(t, sim)
+	const parameters = `{"instance":"cpi-api","keyType":"ExternalCertificate"}`
+	r := request(t, account, parameters, 1)
+	for range 2 {
+		if _, err := account.Issue(t.Context(), r); upstream.ClassOf(err) != upstream.Rejected {
+			t.Fatalf("the broker failed, and the answer is %v", err)
+		}
+		r.Repeat = true
+	}
+	if calls := sim.Calls().Total("binding.create"); calls != 1 {
+		t.Errorf("%d creations", calls)
+	}
+	if err := sim.Adjust(func(b *cloudfoundrysim.Behaviour) { b.Broker = cloudfoundrysim.BrokerMakes }); err != nil {
+		t.Fatal(err)
+	}
+	if err := account.Revoke(t.Context(), handle(r, upstream.Issued{Material: r.Material})); err != nil {
+		t.Error(err)
+	}
+	if _, err := account.Issue(t.Context(), request(t, account, parameters, 2)); err != nil {
+		t.Error(err)
+	}
+}
+
+// What cannot be signed is said before anything exists upstream.
+func TestExternalCertificatesNeedAnAuthority(t *testing.T) {
+	sim := start(t, nil)
+	for name, tc := range map[string]struct {
+		change func(map[string]material.Secret)
+		want   string
+	}{
+		"none":          {func(login map[string]material.Secret) { delete(login, "signer.crt"); delete(login, "signer.key") }, "needs the keys signer.crt and signer.key"},
+		"one half":      {func(login map[string]material.Secret) { delete(login, "signer.key") }, "must be a certificate authority with its key"},
+		"no authority":  {func(login map[string]material.Secret) { leaf(t, login) }, "may sign others"},
+		"another's key": {func(login map[string]material.Secret) { login["signer.key"] = material.New("x") }, "must be a certificate authority with its key"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := settings(sim, "Password")
+			tc.change(s.Login)
+			account, err := cloudfoundry.NewDriver(time.Now).Open(s)
+			if err == nil {
+				_, err = account.Locate(t.Context(), json.RawMessage(`{"instance":"cpi-api","keyType":"ExternalCertificate"}`))
+			}
+			if upstream.ClassOf(err) != upstream.InvalidSpec || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+// leaf puts a certificate in the authority's place that may not sign.
+func leaf(t *testing.T, login map[string]material.Secret) {
+	t.Helper()
+	a, err := simkit.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := a.Client("nobody's authority")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	login["signer.crt"] = material.New(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})))
+	login["signer.key"] = material.New(string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,11 +25,25 @@ const (
 	assertion = "canary/assertion"
 )
 
+// authority signs external certificates, and the simulated broker trusts it.
+var authority = sync.OnceValue(func() (pair [2]string) {
+	a, err := simkit.NewAuthority()
+	if err != nil {
+		panic(err) // no test can go on
+	}
+	key, err := a.KeyPEM()
+	if err != nil {
+		panic(err)
+	}
+	return [2]string{string(a.PEM()), string(key)}
+})
+
 // world is a space with an instance of it-rt and one of XSUAA.
 func world() cloudfoundrysim.Seed {
 	return cloudfoundrysim.Seed{
-		Users:   []cloudfoundrysim.User{{Name: "rotator", Password: password, Assertion: assertion, Origin: "my-idp", Spaces: []string{spacePath}}},
-		Clients: []cloudfoundrysim.Client{{ID: "rotator-client", Secret: clientKey, Spaces: []string{spacePath}}},
+		Users:     []cloudfoundrysim.User{{Name: "rotator", Password: password, Assertion: assertion, Origin: "my-idp", Spaces: []string{spacePath}}},
+		Clients:   []cloudfoundrysim.Client{{ID: "rotator-client", Secret: clientKey, Spaces: []string{spacePath}}},
+		ClientCAs: authority()[0],
 		Instances: []cloudfoundrysim.Instance{
 			{Org: "acme", Space: "dev", Name: "cpi-api", Offering: "it-rt", Plan: "api", Roles: []string{"MonitoringDataRead"}},
 			{Org: "acme", Space: "dev", Name: "uaa", Offering: "xsuaa", Plan: "application"},
@@ -68,6 +83,7 @@ func settings(sim *cloudfoundrysim.Sim, login string) upstream.Settings {
 		Login: map[string]material.Secret{
 			"username": material.New("rotator"), "password": material.New(password), "assertion": material.New(assertion),
 			"client_id": material.New("rotator-client"), "client_secret": material.New(clientKey),
+			"signer.crt": material.New(authority()[0]), "signer.key": material.New(authority()[1]),
 		},
 		Transport: upstream.TransportOptions{
 			CABundle: sim.CA(), AllowLoopback: true, PerSecond: 1e6, Burst: 1e6, Timeout: 10 * time.Second, UserAgent: "claviger-test",
@@ -253,6 +269,7 @@ func TestConformance(t *testing.T) {
 		"a secret of XSUAA, by client credentials": {
 			"ClientCredentials", `{"instance":"uaa","keyType":"XSUAABindingSecret"}`, "acme/dev/uaa",
 		},
+		"a certificate that is signed here, by a token": {"JWTBearer", `{"instance":"cpi-api","keyType":"ExternalCertificate"` + probe + `}`, runtimeAt},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

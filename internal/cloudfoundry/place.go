@@ -51,14 +51,18 @@ func (a *account) read(raw json.RawMessage) (credentialParameters, error) {
 	if p.InstanceGUID != "" && !segment.MatchString(p.InstanceGUID) {
 		return p, upstream.Errorf(upstream.InvalidSpec, "instanceGUID %q is no guid", upstream.Excerpt(p.InstanceGUID))
 	}
-	if _, err := p.keyParameters(); err != nil {
+	if _, err := p.keyParameters(""); err != nil {
 		return p, err
+	}
+	if p.KeyType == keyExternal && a.signer == nil {
+		return p, errNoSigner()
 	}
 	return p, nil
 }
 
-// keyParameters are what the broker is asked for; nil asks for its default.
-func (p credentialParameters) keyParameters() (any, error) {
+// keyParameters are what the broker is asked for; nil asks for its default. An external
+// certificate is sent along, without its chain.
+func (p credentialParameters) keyParameters(external string) (any, error) {
 	certificate := map[string]any{}
 	if p.ValidityDays != 0 {
 		certificate["validity"] = p.ValidityDays
@@ -74,13 +78,15 @@ func (p credentialParameters) keyParameters() (any, error) {
 	case keyCertificate:
 		certificate["key-type"] = "certificate"
 		return certificate, nil
+	case keyExternal:
+		return map[string]any{"key-type": "certificate_external", "X.509": external}, nil
 	case keyXSUAACertificate:
 		if p.ValidityDays != 0 {
 			certificate["validity-type"] = "DAYS"
 		}
 		return map[string]any{"credential-type": "x509", "x509": certificate}, nil
 	}
-	return nil, upstream.Errorf(upstream.InvalidSpec, "keyType must be %s, %s, %s or %s", keySecret, keyCertificate, keyXSUAASecret, keyXSUAACertificate)
+	return nil, upstream.Errorf(upstream.InvalidSpec, "keyType must be %s, %s, %s, %s or %s", keySecret, keyCertificate, keyExternal, keyXSUAASecret, keyXSUAACertificate)
 }
 
 // list reads a whole list. A total that does not fit is an error, never a shorter list.

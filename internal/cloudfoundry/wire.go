@@ -108,8 +108,9 @@ type document struct {
 	CertURL      string `json:"certurl"`
 }
 
-// parseDetails reads the credentials of a key. The error never quotes them.
-func parseDetails(body []byte) (m material.Material, expires time.Time, err error) {
+// parseDetails reads the credentials of a key; of an external certificate there is no
+// private key among them. The error never quotes them.
+func parseDetails(body []byte, external bool) (m material.Material, expires time.Time, err error) {
 	var whole struct {
 		Credentials json.RawMessage `json:"credentials"`
 	}
@@ -127,7 +128,7 @@ func parseDetails(body []byte) (m material.Material, expires time.Time, err erro
 	} else {
 		d = *nested.OAuth
 	}
-	if d.ClientID == "" || d.ClientSecret == "" && (d.Certificate == "" || d.Key == "") {
+	if d.ClientID == "" || !external && d.ClientSecret == "" && (d.Certificate == "" || d.Key == "") {
 		return m, expires, errors.New("the key has no client id with a secret or with a certificate and its key")
 	}
 	m = material.Material{ClientID: d.ClientID, Document: material.New(string(whole.Credentials)), Attributes: map[string]string{}}
@@ -136,6 +137,12 @@ func parseDetails(body []byte) (m material.Material, expires time.Time, err erro
 	}
 	if endpoint := d.tokenEndpoint(); endpoint != "" {
 		m.Attributes["tokenURL"] = endpoint
+	}
+	if external {
+		if d.Certificate != "" {
+			m.Certificate, _, expires, err = splitChain(lines(d.Certificate))
+		}
+		return m, expires, err
 	}
 	if d.ClientSecret != "" {
 		m.ClientSecret = material.New(d.ClientSecret)
@@ -175,12 +182,11 @@ func splitChain(text string) (leaf, chain string, expires time.Time, err error) 
 		if err != nil || block.Type != "CERTIFICATE" {
 			return "", "", time.Time{}, errors.New("the key's certificate cannot be read")
 		}
-		encoded := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: block.Bytes}))
 		if leaf == "" {
-			leaf, expires = encoded, certificate.NotAfter
+			leaf, expires = encoded(block.Bytes), certificate.NotAfter
 			continue
 		}
-		chain += encoded
+		chain += encoded(block.Bytes)
 	}
 	if leaf == "" {
 		return "", "", time.Time{}, errors.New("the key's certificate is not PEM")

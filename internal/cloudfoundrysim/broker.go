@@ -31,6 +31,9 @@ const (
 	offeringXSUAA   = "xsuaa"
 )
 
+// keyTypeExternal is the key-type of a certificate that the caller brings.
+const keyTypeExternal = "certificate_external"
+
 // issuing is the intermediate authority that signs the certificates of keys.
 type issuing struct {
 	certificate *x509.Certificate
@@ -60,6 +63,7 @@ type credential struct {
 	clientID           string
 	secret, thumbprint [32]byte
 	certified          bool
+	external           bool // the certificate was brought along
 	serial             string
 	// fingerprint tells keys of one client id apart, for the ledger.
 	fingerprint string
@@ -71,6 +75,7 @@ type keyParameters struct {
 	KeyType        string `json:"key-type"`
 	Validity       *int   `json:"validity"`
 	KeyLength      int    `json:"key-length"`
+	External       string `json:"X.509"`
 	CredentialType string `json:"credential-type"`
 	X509           *struct {
 		KeyLength    int    `json:"key-length"`
@@ -101,6 +106,10 @@ func (s *Sim) make(k *key) (*credential, error) {
 		document["clientid"], document["tokenurl"], document["createdate"] = c.clientID, s.tokens.URL()+"/oauth/token", s.clock.Now().UTC().Format("2006-01-02T15:04:05.000Z")
 	}
 	switch {
+	case p.KeyType == keyTypeExternal:
+		if err := s.take(c, document, p.External); err != nil {
+			return nil, err
+		}
 	case days == 0:
 		secret := newSecret()
 		c.secret, document["clientsecret"] = sha256.Sum256([]byte(secret)), secret
@@ -156,8 +165,10 @@ func certificateOf(offering string, p keyParameters) (days, bits, most int, err 
 			bits = p.KeyLength
 		}
 		return max(days, -1), bits, 365, nil
+	case keyTypeExternal:
+		return 0, 0, 0, nil
 	}
-	return 0, 0, 0, errors.New("key-type must be certificate")
+	return 0, 0, 0, errors.New("key-type must be certificate or certificate_external")
 }
 
 // certify makes a key pair and a chain. Certificates are dated by the machine's clock,
@@ -193,6 +204,36 @@ func (s *Sim) certify(c *credential, document map[string]any, k *key, days, bits
 	document["certificatedetails"] = map[string]string{
 		"issuerdn": "CN=Simulated Client CA", "subjectdn": "CN=" + c.clientID,
 		"validuntil": c.until.UTC().Format("2006-01-02T15:04:05.000Z"), "serialnumber": "0x" + strings.ToUpper(c.serial),
+	}
+	return nil
+}
+
+// take makes a key of somebody else's certificate: one of them, for clients, by an authority
+// that is trusted, and never used before.
+func (s *Sim) take(c *credential, document map[string]any, text string) error {
+	block, rest := pem.Decode([]byte(text))
+	if block == nil || block.Type != "CERTIFICATE" || strings.TrimSpace(string(rest)) != "" {
+		return errors.New("X.509 must be one certificate, PEM")
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil || !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth) {
+		return errors.New("X.509 must be a certificate for the authentication of clients")
+	}
+	trusted := x509.NewCertPool()
+	trusted.AppendCertsFromPEM([]byte(s.world.clientCAs))
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: trusted, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
+		return errors.New("X.509 is not signed by an authority of the trust list")
+	}
+	c.certified, c.external = true, true
+	c.thumbprint, c.serial, c.until = sha256.Sum256(block.Bytes), hex.EncodeToString(leaf.SerialNumber.Bytes()), leaf.NotAfter
+	if s.world.taken[c.thumbprint] {
+		return errors.New("X.509 is in use already")
+	}
+	s.world.taken[c.thumbprint] = true
+	document["certificate"] = text
+	document["certificatedetails"] = map[string]string{
+		"issuerdn": leaf.Issuer.String(), "subjectdn": leaf.Subject.String(),
+		"validuntil": leaf.NotAfter.UTC().Format("2006-01-02T15:04:05.000Z"), "serialnumber": "0x" + strings.ToUpper(c.serial),
 	}
 	return nil
 }

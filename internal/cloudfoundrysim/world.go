@@ -2,6 +2,7 @@ package cloudfoundrysim
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -16,6 +17,8 @@ type Seed struct {
 	Users     []User     `json:"users,omitempty"`
 	Clients   []Client   `json:"clients,omitempty"`
 	Instances []Instance `json:"instances,omitempty"`
+	// ClientCAs are the authorities, PEM, whose certificates may be brought along.
+	ClientCAs string `json:"clientCAs,omitempty"`
 }
 
 // User logs in with a password, or with an assertion that an identity provider signed.
@@ -60,12 +63,15 @@ type world struct {
 	refresh   map[string]string
 	access    map[string]*access
 	spent     map[string][]time.Time
+	clientCAs string
+	// taken are certificates that were ever brought along.
+	taken map[[32]byte]bool
 }
 
 func newWorld() *world {
 	return &world{
 		users: map[string]User{}, clients: map[string]Client{}, jobs: map[string]*job{}, tokens: map[string]*token{},
-		refresh: map[string]string{}, access: map[string]*access{}, spent: map[string][]time.Time{},
+		refresh: map[string]string{}, access: map[string]*access{}, spent: map[string][]time.Time{}, taken: map[[32]byte]bool{},
 	}
 }
 
@@ -141,6 +147,9 @@ func (s *Sim) Seed(seed Seed) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := s.world
+	if seed.ClientCAs != "" {
+		w.clientCAs = seed.ClientCAs
+	}
 	for _, u := range seed.Users {
 		w.users[u.Name] = u
 	}
@@ -353,6 +362,12 @@ func (s *Sim) Reissue(guid string) error {
 	k := s.world.find(guid)
 	if k == nil {
 		return errAbsent("key", guid)
+	}
+	if k.made != nil && k.made.external {
+		forgotten := *k.made // the certificate is its holder's; the broker can only forget it
+		forgotten.thumbprint = sha256.Sum256([]byte(newGUID()))
+		k.made = &forgotten
+		return nil
 	}
 	made, err := s.make(k)
 	if err == nil {

@@ -52,6 +52,15 @@ func NewAuthority() (*Authority, error) {
 // PEM is the CA certificate, for the client's configuration.
 func (a *Authority) PEM() []byte { return append([]byte(nil), a.pem...) }
 
+// KeyPEM is the CA's private key, for clients that sign certificates themselves.
+func (a *Authority) KeyPEM() ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(a.key)
+	if err != nil {
+		return nil, fmt.Errorf("key of the simulator's CA: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
 // Pool trusts this CA and no other.
 func (a *Authority) Pool() *x509.CertPool {
 	pool := x509.NewCertPool()
