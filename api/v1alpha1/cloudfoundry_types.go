@@ -69,8 +69,9 @@ type CloudFoundryLogin struct {
 	// +kubebuilder:validation:MaxLength=128
 	Origin string `json:"origin,omitempty"`
 
-	// SecretRef names the Secret of this namespace that holds the login. Who writes the
-	// issuer must be allowed to get that Secret.
+	// SecretRef names the Secret of this namespace that holds the login, and for keys of
+	// type ExternalCertificate the keys signer.crt and signer.key of the authority that
+	// signs them. Who writes the issuer must be allowed to get that Secret.
 	//
 	// +required
 	SecretRef SecretReference `json:"secretRef"`
@@ -81,9 +82,9 @@ type CloudFoundryLogin struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.instance) != has(self.instanceGUID)",message="name the service instance by instance or by instanceGUID"
 // +kubebuilder:validation:XValidation:rule="has(self.instance) == has(oldSelf.instance)",message="instance and instanceGUID are immutable"
-// +kubebuilder:validation:XValidation:rule="(!has(self.validityDays) && !has(self.keyLength)) || self.keyType in ['Certificate', 'XSUAACertificate']",message="validityDays and keyLength are for certificates"
+// +kubebuilder:validation:XValidation:rule="(!has(self.validityDays) && !has(self.keyLength)) || self.keyType in ['Certificate', 'ExternalCertificate', 'XSUAACertificate']",message="validityDays and keyLength are for certificates"
 // +kubebuilder:validation:XValidation:rule="!has(self.validityDays) || self.keyType != 'XSUAACertificate' || self.validityDays <= 30",message="a certificate of XSUAA is valid for at most 30 days"
-// +kubebuilder:validation:XValidation:rule="!has(self.keyLength) || self.keyType != 'Certificate' || self.keyLength <= 4096",message="keyLength 8192 is for certificates of XSUAA"
+// +kubebuilder:validation:XValidation:rule="!has(self.keyLength) || self.keyType == 'XSUAACertificate' || self.keyLength <= 4096",message="keyLength 8192 is for certificates of XSUAA"
 type CloudFoundryCredential struct {
 	// Instance is the name of the service instance in the issuer's space. Immutable.
 	// Example: "cpi-api".
@@ -107,19 +108,21 @@ type CloudFoundryCredential struct {
 	// KeyType is what the broker is asked for. ClientSecret (default): a key without
 	// parameters, whose kind is the service's default; for Process Integration Runtime
 	// that is a client id with a secret. Certificate: for Process Integration Runtime, a
-	// certificate with its key, both made by SAP. XSUAABindingSecret and XSUAACertificate:
-	// the same two for Authorization and Trust Management. Immutable: what reads a secret
-	// cannot use a certificate.
+	// certificate with its key, both made by SAP. ExternalCertificate: the same service, with
+	// a key made here and a certificate signed by the authority in the issuer's login
+	// Secret. XSUAABindingSecret and XSUAACertificate: a secret, and a certificate with its
+	// key made by SAP, for Authorization and Trust Management. Immutable: what reads a
+	// secret cannot use a certificate.
 	//
 	// +optional
 	// +kubebuilder:default=ClientSecret
-	// +kubebuilder:validation:Enum=ClientSecret;Certificate;XSUAABindingSecret;XSUAACertificate
+	// +kubebuilder:validation:Enum=ClientSecret;Certificate;ExternalCertificate;XSUAABindingSecret;XSUAACertificate
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="keyType is immutable: make a new credential"
 	KeyType string `json:"keyType,omitempty"`
 
 	// ValidityDays is how long a certificate is valid, in days: 1 to 365, of XSUAA 1 to 30.
-	// Without it the service's own default applies. It is renewed in time before that,
-	// whatever the policy says. A change is for the next version. Example: 90.
+	// Without it the service's own default applies, and 90 days where it is signed here. It
+	// is renewed in time before that, whatever the policy says. A change is for the next version. Example: 90.
 	//
 	// +optional
 	// +kubebuilder:validation:Minimum=1
@@ -127,7 +130,7 @@ type CloudFoundryCredential struct {
 	ValidityDays int32 `json:"validityDays,omitempty"`
 
 	// KeyLength of a certificate's RSA key in bits: 2048, 4096 or, of XSUAA alone, 8192.
-	// Without it the service's own default applies. A change is for the next version.
+	// Without it the service's own default applies, and 2048 where it is made here. A change is for the next version.
 	// Example: 4096.
 	//
 	// +optional

@@ -50,18 +50,27 @@ var cfKeys = []struct {
 	{"logs-certificate", "it-rt", v1alpha1.CloudFoundryCredential{
 		Instance: "logs-by-certificate", KeyType: "Certificate", ValidityDays: 90, KeyLength: 2048, Probe: &v1alpha1.CloudFoundryProbe{Path: cfProbe},
 	}},
+	{"logs-signed", "it-rt", v1alpha1.CloudFoundryCredential{
+		Instance: "logs-by-our-certificate", KeyType: "ExternalCertificate", ValidityDays: 30, Probe: &v1alpha1.CloudFoundryProbe{Path: cfProbe},
+	}},
 	{"uaa-secret", "xsuaa", v1alpha1.CloudFoundryCredential{Instance: "uaa-by-secret", KeyType: "XSUAABindingSecret"}},
 	{"uaa-certificate", "xsuaa", v1alpha1.CloudFoundryCredential{Instance: "uaa-by-certificate", KeyType: "XSUAACertificate", ValidityDays: 7}},
 }
 
-// cfDocument is the key of the target Secrets that holds the whole service key.
-const cfDocument = "key.json"
+// The keys of the target Secrets: the whole service key, and for certificates that are
+// signed here the private key, which SAP's document lacks.
+const (
+	cfDocument   = "key.json"
+	cfPrivateKey = "tls.key"
+)
 
 // cloudFoundryHouse is the house of SAP Cloud Foundry: service keys with a secret or a
 // certificate, whose tokens an API takes.
 type cloudFoundryHouse struct {
 	sim   *cloudfoundrysim.Sim
 	roots *x509.CertPool
+	// signer is the authority that signs external certificates.
+	signer *simkit.Authority
 }
 
 func (*cloudFoundryHouse) title() string { return "SAP Cloud Foundry" }
@@ -72,7 +81,11 @@ func cfUser() cloudfoundrysim.User {
 }
 
 func (h *cloudFoundryHouse) open(context.Context, *stage, *os.File) (simkit.Remote, error) {
-	seed := cloudfoundrysim.Seed{Users: []cloudfoundrysim.User{cfUser()}}
+	var err error
+	if h.signer, err = simkit.NewAuthority(); err != nil {
+		return simkit.Remote{}, err
+	}
+	seed := cloudfoundrysim.Seed{Users: []cloudfoundrysim.User{cfUser()}, ClientCAs: string(h.signer.PEM())}
 	for _, k := range cfKeys {
 		seed.Instances = append(seed.Instances, cloudfoundrysim.Instance{
 			Org: cfOrg, Space: cfSpace, Name: k.credential.Instance, Offering: k.offering, Plan: "any", Roles: []string{"MonitoringDataRead"},
@@ -90,6 +103,10 @@ func (h *cloudFoundryHouse) open(context.Context, *stage, *os.File) (simkit.Remo
 }
 
 func (h *cloudFoundryHouse) teams(context.Context, settings) ([]*team, error) {
+	key, err := h.signer.KeyPEM()
+	if err != nil {
+		return nil, err
+	}
 	meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: cfNamespace, Name: name} }
 	ours := func(kind string) metav1.TypeMeta {
 		return metav1.TypeMeta{APIVersion: v1alpha1.GroupVersion.String(), Kind: kind}
@@ -100,7 +117,9 @@ func (h *cloudFoundryHouse) teams(context.Context, settings) ([]*team, error) {
 			&corev1.Namespace{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"}, ObjectMeta: metav1.ObjectMeta{Name: cfNamespace}},
 			&corev1.Secret{
 				TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, ObjectMeta: meta("cf-login"),
-				StringData: map[string]string{"username": cfUser().Name, "password": cfUser().Password},
+				StringData: map[string]string{
+					"username": cfUser().Name, "password": cfUser().Password, "signer.crt": string(h.signer.PEM()), "signer.key": string(key),
+				},
 			},
 			&v1alpha1.CredentialIssuer{
 				TypeMeta: ours("CredentialIssuer"), ObjectMeta: meta("cf"),
@@ -119,14 +138,16 @@ func (h *cloudFoundryHouse) teams(context.Context, settings) ([]*team, error) {
 		},
 	}
 	for _, k := range cfKeys {
+		data := map[string]string{cfDocument: "{{ .document }}"}
+		if k.credential.KeyType == "ExternalCertificate" {
+			data[cfPrivateKey] = "{{ .privateKey }}"
+		}
 		credential := &v1alpha1.APIClientCredential{
 			TypeMeta: ours("APIClientCredential"), ObjectMeta: meta(k.name),
 			Spec: v1alpha1.APIClientCredentialSpec{
 				IssuerRef:    v1alpha1.IssuerReference{Name: "cf"},
 				CloudFoundry: k.credential.DeepCopy(),
-				Secret: v1alpha1.TargetSecret{
-					Name: k.name + "-key", Template: &v1alpha1.SecretTemplate{Data: map[string]string{cfDocument: "{{ .document }}"}},
-				},
+				Secret:       v1alpha1.TargetSecret{Name: k.name + "-key", Template: &v1alpha1.SecretTemplate{Data: data}},
 			},
 		}
 		t.objects, t.credentials = append(t.objects, credential), append(t.credentials, credential)
@@ -145,12 +166,18 @@ func (*cloudFoundryHouse) place(credential *v1alpha1.APIClientCredential) string
 // show reads the document. Keys of one XSUAA instance share their client id, so they are
 // told apart by what proves it.
 func (*cloudFoundryHouse) show(secret *corev1.Secret, _ *v1alpha1.APIClientCredential) pair {
-	text := string(secret.Data[cfDocument])
-	k, err := parseServiceKey(text)
+	k, err := parseServiceKey(secret.Data[cfDocument])
 	if err != nil {
 		return pair{}
 	}
-	return pair{held: k.fingerprint(), secret: material.New(text), version: secret.Annotations[journal.AnnotationVersion]}
+	if key := secret.Data[cfPrivateKey]; len(key) > 0 {
+		k.Key = string(key)
+	}
+	text, err := json.Marshal(k)
+	if err != nil {
+		return pair{}
+	}
+	return pair{held: k.fingerprint(), secret: material.New(string(text)), version: secret.Annotations[journal.AnnotationVersion]}
 }
 
 func (h *cloudFoundryHouse) caller(*v1alpha1.APIClientCredential) caller {
@@ -175,12 +202,12 @@ type serviceKey struct {
 	CertURL      string `json:"certurl"`
 }
 
-func parseServiceKey(text string) (serviceKey, error) {
+func parseServiceKey(text []byte) (serviceKey, error) {
 	var whole struct {
 		serviceKey
 		OAuth *serviceKey `json:"oauth"`
 	}
-	if err := json.Unmarshal([]byte(text), &whole); err != nil {
+	if err := json.Unmarshal(text, &whole); err != nil {
 		return serviceKey{}, errors.New("the Secret holds no service key")
 	}
 	if whole.OAuth != nil {
@@ -244,7 +271,7 @@ func (c *serviceKeyCaller) call(ctx context.Context, p pair) error {
 }
 
 func (c *serviceKeyCaller) logIn(ctx context.Context, p pair) error {
-	k, err := parseServiceKey(p.secret.Reveal())
+	k, err := parseServiceKey([]byte(p.secret.Reveal()))
 	if err != nil {
 		return err
 	}

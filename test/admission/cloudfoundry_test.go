@@ -61,6 +61,8 @@ func TestCloudFoundryCredentialRules(t *testing.T) {
 		{"a certificate of a year is accepted", `spec: {cloudFoundry: {keyType: Certificate, validityDays: 365, keyLength: 4096}}`, ""},
 		{"a certificate of more than a year is refused", `spec: {cloudFoundry: {keyType: Certificate, validityDays: 366}}`, "spec.cloudFoundry.validityDays"},
 		{"a certificate of no day is refused", `spec: {cloudFoundry: {keyType: Certificate, validityDays: 0}}`, "spec.cloudFoundry.validityDays"},
+		{"a certificate that is signed here is accepted", `spec: {cloudFoundry: {keyType: ExternalCertificate, validityDays: 60, keyLength: 4096}}`, ""},
+		{"its longest key is XSUAA's alone, too", `spec: {cloudFoundry: {keyType: ExternalCertificate, keyLength: 8192}}`, "keyLength 8192 is for certificates of XSUAA"},
 		{"a secret has no validity", `spec: {cloudFoundry: {validityDays: 90}}`, "validityDays and keyLength are for certificates"},
 		{"a secret of XSUAA has no length", `spec: {cloudFoundry: {keyType: XSUAABindingSecret, keyLength: 2048}}`, "validityDays and keyLength are for certificates"},
 		{"a certificate of XSUAA of a month is accepted", `spec: {cloudFoundry: {keyType: XSUAACertificate, validityDays: 30, keyLength: 8192}}`, ""},

@@ -34,7 +34,18 @@ func newCFTenant(t *testing.T, login string, change func(*cloudfoundrysim.Behavi
 		"username": "rotator", "password": secret("rotator's password"), "assertion": secret("rotator's assertion"),
 		"client_id": "rotator-client", "client_secret": secret("rotator's client secret"),
 	}
+	authority, err := simkit.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := authority.KeyPEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	watchOut("the authority's key", string(key))
+	data["signer.crt"], data["signer.key"] = string(authority.PEM()), string(key)
 	seed := cloudfoundrysim.Seed{
+		ClientCAs: data["signer.crt"],
 		Users: []cloudfoundrysim.User{{
 			Name: "rotator", Password: data["password"], Assertion: data["assertion"], Origin: "my-idp", Spaces: []string{"acme/dev"},
 		}},
@@ -152,6 +163,7 @@ func TestCloudFoundryKeysOfEachType(t *testing.T) {
 	}{
 		{"a secret", "Password", v1alpha1.CloudFoundryCredential{Instance: "cpi-api", Probe: probe}, 0},
 		{"a certificate", "JWTBearer", v1alpha1.CloudFoundryCredential{Instance: "cpi-api", KeyType: "Certificate", ValidityDays: 90, KeyLength: 2048, Probe: probe}, 90},
+		{"a certificate that is signed here", "Password", v1alpha1.CloudFoundryCredential{Instance: "cpi-api", KeyType: "ExternalCertificate", ValidityDays: 30, Probe: probe}, 30},
 		{"a secret of XSUAA", "ClientCredentials", v1alpha1.CloudFoundryCredential{Instance: "uaa", KeyType: "XSUAABindingSecret"}, 0},
 		{"a certificate of XSUAA", "Password", v1alpha1.CloudFoundryCredential{Instance: "uaa", KeyType: "XSUAACertificate", ValidityDays: 7}, 7},
 	} {
@@ -261,6 +273,11 @@ func TestCloudFoundryConditionsSayWhatToDo(t *testing.T) {
 		{
 			"a broker that knows nothing of such keys", nil, v1alpha1.CloudFoundryCredential{Instance: "uaa", KeyType: "Certificate"},
 			[]string{"the service broker did not make the key", "key-type is not known"},
+		},
+		{
+			"an authority that SAP does not trust", func(_ *cloudfoundrysim.Behaviour, s *cloudfoundrysim.Seed) { s.ClientCAs = "" },
+			v1alpha1.CloudFoundryCredential{Instance: "cpi-api", KeyType: "ExternalCertificate"},
+			[]string{"the service broker did not take the certificate", "not signed by an authority of the trust list"},
 		},
 		{
 			"a user without a role in the space", func(_ *cloudfoundrysim.Behaviour, s *cloudfoundrysim.Seed) { s.Users[0].Spaces = nil },
