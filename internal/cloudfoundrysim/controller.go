@@ -190,6 +190,18 @@ func readDetails(t *turn) simkit.Answer {
 	return simkit.JSON(http.StatusOK, map[string]any{"credentials": k.made.document})
 }
 
+// readParameters shows what the broker was asked for.
+func readParameters(t *turn) simkit.Answer {
+	k := t.binding()
+	switch {
+	case k == nil:
+		return absent("Service credential binding")
+	case len(k.parameters) == 0:
+		return simkit.JSON(http.StatusOK, struct{}{})
+	}
+	return simkit.JSON(http.StatusOK, k.parameters)
+}
+
 // metadata is that of a request; a null takes a label away.
 type metadata struct {
 	Labels      map[string]*string `json:"labels"`

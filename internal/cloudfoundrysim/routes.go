@@ -46,6 +46,7 @@ var operations = []operation{
 	{opBindCreate, "POST /v3/service_credential_bindings", createBinding, nil},
 	{"binding.read", "GET /v3/service_credential_bindings/{guid}", readBinding, nil},
 	{"binding.details", "GET /v3/service_credential_bindings/{guid}/details", readDetails, nil},
+	{"binding.parameters", "GET /v3/service_credential_bindings/{guid}/parameters", readParameters, nil},
 	{"binding.update", "PATCH /v3/service_credential_bindings/{guid}", updateBinding, nil},
 	{opBindDelete, "DELETE /v3/service_credential_bindings/{guid}", deleteBinding, nil},
 	{"job.read", "GET /v3/jobs/{guid}", readJob, nil},
@@ -87,6 +88,7 @@ func unprocessable(words string) simkit.Answer { return failure(422, words) }
 type turn struct {
 	sim       *Sim
 	by        simkit.Actor
+	path      string
 	guid      string
 	query     url.Values
 	body      []byte
@@ -220,7 +222,7 @@ func (s *Sim) serve(op operation) http.HandlerFunc {
 			if refusal := checkQuery(op, query); refusal != nil {
 				return *refusal
 			}
-			return op.run(&turn{sim: s, by: call.By, guid: r.PathValue("guid"), query: query, body: body, behaviour: s.behaves()})
+			return op.run(&turn{sim: s, by: call.By, path: r.URL.Path, guid: r.PathValue("guid"), query: query, body: body, behaviour: s.behaves()})
 		})
 	}
 }
@@ -306,7 +308,7 @@ func (t *turn) page(resources []any) simkit.Answer {
 		}
 		query.Set("page", strconv.Itoa(n))
 		query.Set("per_page", strconv.Itoa(size))
-		return map[string]string{"href": t.base() + "?" + query.Encode()}
+		return map[string]string{"href": t.sim.URL() + t.path + "?" + query.Encode()}
 	}
 	return simkit.JSON(http.StatusOK, map[string]any{
 		"pagination": map[string]any{"total_results": total, "total_pages": pages, "first": href(1), "last": href(pages), "next": href(number + 1), "previous": href(number - 1)},
