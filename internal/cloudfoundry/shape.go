@@ -17,6 +17,8 @@ func (*Driver) Shape(raw json.RawMessage) material.Shape {
 		Sometimes: []string{material.AttributeURL, material.AttributeTokenURL},
 	}
 	switch p.KeyType {
+	case keyExternal: // drafted here, with the authority's certificate
+		s.Always = append(s.Always, material.FieldCertificate, material.FieldChain, material.FieldPrivateKey)
 	case keyCertificate, keyXSUAACertificate:
 		s.Always = append(s.Always, material.FieldCertificate, material.FieldPrivateKey)
 		s.Sometimes = append(s.Sometimes, material.FieldChain)
