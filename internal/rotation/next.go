@@ -38,6 +38,7 @@ var keep = []rule{
 	confirmDoubts,
 	noteFirstPublication,
 	succeed,
+	showPrevious,
 	roll,
 	retirePredecessors,
 	renderAgain,

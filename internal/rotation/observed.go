@@ -71,6 +71,8 @@ type Credential struct {
 	// exists and is the Secret that holds its material.
 	Adopts       bool
 	AdoptsTarget bool
+	// ShowsPrevious: the target holds the version before the published one as well.
+	ShowsPrevious bool
 	// Problem says that the spec cannot be served as it is; nil if it can. ProblemUntil is
 	// when it is looked into again; zero if only another spec ends it.
 	Problem      *Problem
@@ -135,6 +137,13 @@ type Target struct {
 	Terminating bool
 	// Published is the number of the version that it holds; 0 if none is known.
 	Published int64
+	// Previous is the number of the version that stands beside the published one; 0 if none
+	// does, -1 if it is not known which. PreviousStale: it is not written as it would be today.
+	Previous      int64
+	PreviousStale bool
+	// Hidden is the number of the version that was taken away last, to be revoked; 0 if
+	// another one was written since.
+	Hidden int64
 	// Drift: its metadata shows that somebody else wrote our keys; only a live read
 	// tells what it holds.
 	Drift bool
@@ -227,6 +236,8 @@ type Version struct {
 	// has it, so that a restart does not begin to count anew.
 	RefusedSince time.Time
 	RefusedNoted bool
+	// Unshowable: it cannot be written beside the published one as the spec is now.
+	Unshowable bool
 	// Condemned: the upstream said that this version can never exist as it is.
 	Condemned string
 	// Doubt: the issuer's verdict does not find it as it should be, or it was put

@@ -151,6 +151,9 @@ func (s *situation) revoke(v *Version) *Step {
 			s.note(s.guardless(), notice, s.now.Add(guardRetry))
 			return nil
 		}
+		if step := s.hide(v); step != nil {
+			return step
+		}
 		return &Step{Action: Revoke, Version: v.Number, Needs: needs}
 	}
 	return nil

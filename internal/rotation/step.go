@@ -43,6 +43,12 @@ const (
 	MarkRepublish Action = "MarkRepublish"
 	// Publish writes the version into the target.
 	Publish Action = "Publish"
+	// ShowPrevious writes a version beside the published one, or takes away what is there
+	// if Version is 0.
+	ShowPrevious Action = "ShowPrevious"
+	// HidePrevious takes away what is beside the published version, and writes down that the
+	// version must not be shown again.
+	HidePrevious Action = "HidePrevious"
 	// NotePublished records that the version was published, where nothing else
 	// proves it.
 	NotePublished Action = "NotePublished"
@@ -76,7 +82,7 @@ const (
 func Actions() []Action {
 	return []Action{
 		Wait, Look, AddFinalizer, HoldIssuer, CreateIntent, Adopt, Claim, Issue, WriteAnswer, Disown, Suspect, Verify, NoteRefusal, Fail, RollBack, MarkRepublish, Publish,
-		NotePublished, Restart, NoteRollout, Retire, Revoke, NoteRevoked, Release, Abandon, Retain, RetainTarget, DeleteTarget, RemoveFinalizer,
+		ShowPrevious, HidePrevious, NotePublished, Restart, NoteRollout, Retire, Revoke, NoteRevoked, Release, Abandon, Retain, RetainTarget, DeleteTarget, RemoveFinalizer,
 	}
 }
 

@@ -28,6 +28,8 @@ func (p *Process) act(w *World, step rotation.Step) bool {
 		return p.adopt(w, step.Version)
 	case rotation.Publish:
 		return p.publish(w, step)
+	case rotation.ShowPrevious, rotation.HidePrevious:
+		return p.writePrevious(w, step)
 	case rotation.RetainTarget, rotation.DeleteTarget:
 		return p.endTarget(w, step)
 	}
@@ -163,7 +165,10 @@ func (p *Process) publish(w *World, step rotation.Step) bool {
 		return false
 	}
 	before := p.target().Published
-	w.put(Mount{Exists: true, uid: seen.uid, Holds: r.Material, hint: r.Nonce, at: w.Now.Truncate(time.Second)})
+	w.put(Mount{
+		Exists: true, uid: seen.uid, Holds: r.Material, hint: r.Nonce, at: w.Now.Truncate(time.Second),
+		previous: w.Target.previous, hidden: w.Target.hidden,
+	})
 	seen.Target = w.Target
 	if live := w.byNonce(r.Nonce); live != nil {
 		live.served = true
@@ -171,6 +176,31 @@ func (p *Process) publish(w *World, step rotation.Step) bool {
 	if !first && before == 0 {
 		p.remember(r.Nonce, func(m *recollection) { m.doubted = true })
 	}
+	return true
+}
+
+// writePrevious writes what stands beside the published version. Whether the version lives
+// is read again, after the target was.
+func (p *Process) writePrevious(w *World, step rotation.Step) bool {
+	m := w.Target
+	m.previous, m.hidden = 0, 0
+	if step.Version != 0 {
+		seen := p.seen.find(step.Version)
+		live := w.byNonce(seen.Nonce)
+		switch {
+		case step.Action == rotation.HidePrevious:
+			m.hidden = seen.Nonce
+		case live == nil || live.Terminating:
+			return false
+		default:
+			m.previous = seen.Nonce
+		}
+	}
+	if w.Target.revision != p.seen.Target.revision || !w.Target.Exists {
+		return false
+	}
+	w.put(m)
+	p.seen.Target = w.Target
 	return true
 }
 

@@ -67,7 +67,7 @@ func (w *World) addTo(k *Key) {
 		k.Numbers(int64(k.now.Sub(Began) % windowsEvery))
 	}
 	k.Flags(t.Exists, t.terminating, t.foreign, t.stale)
-	k.Numbers(int64(t.uid), int64(t.Holds), int64(t.hint))
+	k.Numbers(int64(t.uid), int64(t.Holds), int64(t.hint), int64(t.previous), int64(t.hidden))
 	k.Times(t.at)
 	for _, d := range w.Dimensions {
 		d.AddTo(k)

@@ -156,7 +156,7 @@ func (p *Process) observe(w *World) rotation.Observed {
 		Credential: rotation.Credential{
 			UID: "uid", Exists: seen.Exists, Deleting: seen.Deleting, Retain: seen.Retain, Suspended: seen.Has(Suspended),
 			Finalized: seen.Finalized, RotateRequestedAt: seen.RequestedAt, CompromisedAt: seen.CompromisedAt, RollbackRequestedAt: seen.RollbackAt,
-			RevokeAnyway: seen.revokeAnyway, GoneSince: p.goneSince, AbandonAll: seen.abandonAll,
+			RevokeAnyway: seen.revokeAnyway, ShowsPrevious: w.variant.Previous, GoneSince: p.goneSince, AbandonAll: seen.abandonAll,
 		},
 		Account: rotation.Account{
 			VerdictDone: !p.unready, Held: seen.Held, SlotFree: !seen.Has(NoSlot), Terminating: seen.Has(IssuerLeaving), Live: p.count,
@@ -209,6 +209,7 @@ func (p *Process) target() rotation.Target {
 		}
 		return observed
 	}
+	observed.Previous, observed.Hidden = p.numbered(t.previous), p.numbered(t.hidden)
 	if p.fresh.Has(rotation.FactTarget) || !t.foreign {
 		if r := p.heldBy(t.Holds); r != nil {
 			observed.Published = r.Number
@@ -220,6 +221,18 @@ func (p *Process) target() rotation.Target {
 		observed.Published = r.Number
 	}
 	return observed
+}
+
+// numbered is the number of the version with a nonce: 0 for none, -1 if it is unknown.
+func (p *Process) numbered(nonce int) int64 {
+	r := p.seen.byNonce(nonce)
+	switch {
+	case nonce == 0:
+		return 0
+	case r == nil || !p.seen.mine(r):
+		return -1
+	}
+	return r.Number
 }
 
 // heldBy is the version of some bytes. What was answered with another version's is none.

@@ -42,6 +42,13 @@ func (w *World) Broken() []string {
 	if w.Target.Holds != 0 && !w.Target.foreign && !held.Killed && !spared && (!held.Live || held.Bad) {
 		say("the target holds material %d, which is not accepted (1)", w.Target.Holds)
 	}
+	if t := w.Target; t.Exists && t.uid == w.uid && t.previous != 0 && !w.Ending() && !w.abandonAll {
+		for material, o := range w.Upstream {
+			if o.Nonce == t.previous && o.Revoked {
+				say("the target shows material %d beside the published one, and it is revoked", material)
+			}
+		}
+	}
 	for _, d := range w.Dimensions {
 		faults = append(faults, d.Broken(w)...)
 	}
@@ -75,6 +82,9 @@ func (w *World) Settled(last rotation.Step) error {
 	}
 	if err := w.ledger(); err != nil {
 		return err
+	}
+	if w.Target.previous != 0 {
+		return fmt.Errorf("nothing but the published version lives, and version %d is shown beside it", w.Target.previous)
 	}
 	said := last.Problem != nil && !history[last.Problem.Reason]
 	if said || last.Notice != nil && !history[last.Notice.Reason] {

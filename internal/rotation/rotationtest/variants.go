@@ -19,6 +19,8 @@ type Variant struct {
 	Renewals int64
 	// Life is how long the upstream takes what it has made; 0 for ever.
 	Life time.Duration
+	// Previous: the target shows the version before the published one as well.
+	Previous bool
 	// Dimensions are made anew for every world.
 	Dimensions []func() Dimension
 }
@@ -70,6 +72,8 @@ func Variants() []*Variant {
 		{Name: "five versions at a time", Capabilities: with(func(c *rotation.Capabilities) { c.MaxLive = 5 }), Policy: onRequest},
 		{Name: "pods are waited for", Capabilities: of(WriteAhead), Policy: withUptake(true), Dimensions: []func() Dimension{newWorkload}},
 		Restarting(),
+		{Name: "the previous version is shown", Capabilities: of(WriteAhead), Policy: onRequest, Previous: true},
+		{Name: "the previous version is shown until the upstream ends it", Class: ShownOnce, Capabilities: of(ShownOnce), Policy: onRequest, Life: 16 * time.Minute, Renewals: 2, Previous: true},
 		{Name: "without overlap", Capabilities: with(func(c *rotation.Capabilities) { c.Overlap = false }), Policy: onRequest},
 	}
 }

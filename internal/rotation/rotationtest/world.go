@@ -69,6 +69,8 @@ type Mount struct {
 	uid                          int // whose it is; 0: let go
 	Holds, hint                  int // material that it holds, 0 for bytes of nobody; the nonce that we left on it
 	at                           time.Time
+	previous                     int // the nonce of the version that stands beside it
+	hidden                       int // the nonce of the version that was taken away to be revoked
 }
 
 // Object is what exists, or once existed, upstream.
