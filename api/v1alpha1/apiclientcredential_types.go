@@ -323,6 +323,26 @@ type TargetSecret struct {
 	//
 	// +optional
 	Template *SecretTemplate `json:"template,omitempty"`
+
+	// Previous keeps the version before the published one in the Secret as well, while it is
+	// valid: for workloads that accept both, or try both. It is taken away before it is
+	// revoked. Default: it is not kept.
+	//
+	// +optional
+	Previous *PreviousKeys `json:"previous,omitempty"`
+}
+
+// PreviousKeys says where the version before the published one stands.
+type PreviousKeys struct {
+	// Suffix that each key of the template gets. Default "_previous". Example: "_PREVIOUS",
+	// for the preset Environment.
+	//
+	// +optional
+	// +kubebuilder:default=_previous
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	Suffix string `json:"suffix,omitempty"`
 }
 
 // SecretTemplate says how a version is written into the Secret. Keys that

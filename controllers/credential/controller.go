@@ -213,6 +213,8 @@ func (r *Reconciler) act(ctx context.Context, s *scope, step rotation.Step) erro
 		return r.restart(ctx, s, step)
 	case rotation.NoteRollout:
 		return r.noteRollout(ctx, s, step)
+	case rotation.ShowPrevious, rotation.HidePrevious:
+		return r.writePrevious(ctx, s, step)
 	case rotation.Retire:
 		return r.retire(ctx, s, step)
 	case rotation.Revoke:

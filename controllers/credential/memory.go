@@ -52,6 +52,8 @@ type recollection struct {
 	doubt     string
 	seenDoubt string
 	revoked   bool
+	// unshowable is the rendering in which it cannot stand beside the published version.
+	unshowable string
 	// unfit: a retained version that the upstream does not accept any more.
 	unfit bool
 	setback

@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,7 @@ func (r *Reconciler) compileTemplate(s *scope) error {
 		return err
 	}
 	s.template = template
-	return fits(s.credential.Spec.Secret.Type, template)
+	return cmp.Or(fits(s.credential.Spec.Secret.Type, template), distinct(template, s.suffix()))
 }
 
 func templateSpec(t *v1alpha1.SecretTemplate) render.Spec {

@@ -168,6 +168,7 @@ func (s *scope) observeCredential() rotation.Credential {
 	c.Rolls = len(s.credential.Spec.Rollout) > 0
 	c.Suspended = s.credential.Spec.Suspend
 	c.Finalized = controllerutil.ContainsFinalizer(s.credential, journal.FinalizerCredential)
+	c.ShowsPrevious = s.suffix() != ""
 	c.Problem = s.specProblem
 	if why := s.unrendered; c.Problem == nil && why.trouble != nil {
 		c.Problem, c.ProblemUntil = why.trouble, why.notBefore
@@ -244,6 +245,7 @@ func (s *scope) observeVersion(v *journal.Version) rotation.Version {
 		Refusal:       r.refusal,
 		RefusedSince:  r.refusedSince,
 		RefusedNoted:  !v.RefusedSince.IsZero(),
+		Unshowable:    r.unshowable != "" && r.unshowable == s.rendering(),
 		Condemned:     r.condemned,
 		Doubt:         r.doubt,
 		NotBefore:     r.notBefore,
@@ -303,6 +305,7 @@ func (s *scope) observeTarget() rotation.Target {
 	if !t.Exists || !t.Ours {
 		return t
 	}
+	s.observePrevious(&t)
 	if n := s.heldByBytes(); n != 0 {
 		t.Published = n
 		t.Stale = !s.rewritten && (t.PublishedAt.IsZero() || !s.asWritten(s.version(n)))

@@ -132,7 +132,7 @@ func (r *Reconciler) requests(ctx context.Context, options ...client.ListOption)
 }
 
 // Slim cuts what the cache keeps of a Secret down to our own labels and annotations
-// and our own managedFields entry, so that memory does not grow with what others
+// and our own managedFields entries, so that memory does not grow with what others
 // write on it.
 func Slim(object any) (any, error) {
 	o, ok := object.(*metav1.PartialObjectMetadata)
@@ -141,7 +141,7 @@ func Slim(object any) (any, error) {
 	}
 	var ours []metav1.ManagedFieldsEntry
 	for _, entry := range o.ManagedFields {
-		if entry.Manager == journal.FieldManager {
+		if entry.Manager == journal.FieldManager || entry.Manager == journal.PreviousManager {
 			ours = append(ours, entry)
 		}
 	}

@@ -22,6 +22,10 @@ const SecretType corev1.SecretType = prefix + "version"
 // time is read from the managedFields entry of this name.
 const FieldManager = "claviger"
 
+// PreviousManager is the name under which what stands beside the published version is
+// written: an entry of its own, so that it moves no publication time.
+const PreviousManager = "claviger-previous"
+
 // Labels. They hold ids and roles, never names, because label values end at 63
 // characters.
 const (
@@ -103,6 +107,9 @@ const (
 	// AnnotationTrackedFrom stands on a target whose managedFields were wiped: the
 	// resourceVersion that was found so.
 	AnnotationTrackedFrom = prefix + "tracked-from"
+	// AnnotationPrevious stands on the target: the nonce of the version beside the published
+	// one and how it was rendered, or a dash and the nonce of the one that was taken away.
+	AnnotationPrevious = prefix + "previous"
 	// AnnotationVersion stands on the target for people.
 	AnnotationVersion = prefix + "version"
 	// AnnotationProbe is refused to everybody by the guard policy; a dry run with it

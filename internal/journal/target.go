@@ -37,6 +37,10 @@ type Target struct {
 	// in it. A foreign edit takes a key out.
 	OwnedKeys []string
 	OwnsHint  bool
+	// Previous says what stands beside the published version, and PreviousKeys are the data
+	// keys of it that nobody else has written since.
+	Previous     Previous
+	PreviousKeys []string
 	// Data is nil unless the whole Secret was read.
 	Data Data
 }
@@ -71,8 +75,12 @@ func ReadTarget(object metav1.Object) Target {
 		Version:         object.GetAnnotations()[AnnotationVersion],
 		RetainedFrom:    object.GetAnnotations()[AnnotationRetainedFrom],
 		Hint:            parseHint(object.GetAnnotations()[AnnotationRendered]),
+		Previous:        parsePrevious(object.GetAnnotations()[AnnotationPrevious]),
 	}
 	for _, entry := range object.GetManagedFields() {
+		if entry.Manager == PreviousManager && entry.Subresource == "" {
+			t.PreviousKeys, _ = ownedFields(entry.FieldsV1)
+		}
 		if entry.Manager != FieldManager || entry.Subresource != "" {
 			continue
 		}

@@ -14,6 +14,8 @@ import (
 	"software.sslmate.com/src/go-pkcs12"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/journal"
+	"github.com/claviger-dev/claviger/internal/simkit"
 	"github.com/claviger-dev/claviger/internal/venafisim"
 )
 
@@ -138,4 +140,63 @@ func TestACredentialIsAProvisionedService(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || id == "" || password == "" || target.Type != "servicebinding.io/oauth2" {
 		t.Errorf("type %s, %d keys:\n%s", target.Type, len(got), diff)
 	}
+}
+
+// TestThePreviousVersionStandsInTheSecretWhileItLives: a workload that tries both never
+// finds a dead one there.
+func TestThePreviousVersionStandsInTheSecretWhileItLives(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, shared)
+	x.ready(x.policy("Unlimited", "4s"), func(c *v1alpha1.APIClientCredential) {
+		c.Spec.Secret.Previous = &v1alpha1.PreviousKeys{Suffix: "_old"}
+	})
+	first := x.target("billing-api").Data
+	if _, ok := first["client_id_old"]; ok {
+		t.Error("the first version has one before it")
+	}
+	held := x.hold("credential.delete", simkit.BeforeCommit)
+	x.request(time.Now())
+	x.awaitVersion(soon, 2)
+	published := journal.ReadTarget(x.target("billing-api")).PublishedAt
+	x.eventually(soon, func() string {
+		data := x.target("billing-api").Data
+		if string(data["client_id_old"]) != string(first["client_id"]) || string(data["client_secret_old"]) != string(first["client_secret"]) {
+			return "the previous version does not stand in the Secret"
+		}
+		return ""
+	})
+	// Whoever edits it has it put back.
+	update(x, "billing-api", &corev1.Secret{}, func(s *corev1.Secret) { s.Data["client_secret_old"] = []byte("edited") })
+	x.eventually(soon, func() string {
+		if string(x.target("billing-api").Data["client_secret_old"]) != string(first["client_secret"]) {
+			return "the previous version is not put back"
+		}
+		return ""
+	})
+	if now := journal.ReadTarget(x.target("billing-api")).PublishedAt; !now.Equal(published) {
+		t.Errorf("the publication of %s is now one of %s, and the overlap begins anew", published, now)
+	}
+	// At the moment at which it is revoked it is out of the Secret already.
+	id := held()
+	data := x.target("billing-api").Data
+	if len(data) != 2 || string(data["client_id"]) == string(first["client_id"]) {
+		t.Errorf("%d keys stand in the Secret while the previous version is revoked", len(data))
+	}
+	x.sim.Faults().Release(id, false)
+	x.awaitIdle(1)
+	if left := x.target("billing-api").Data; len(left) != 2 {
+		t.Errorf("%d keys are left", len(left))
+	}
+	x.awaitRest()
+}
+
+func TestKeysOfThePreviousVersionMustNotBeThoseOfThePublishedOne(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, shared)
+	x.create(x.issuer())
+	x.create(x.credential(func(c *v1alpha1.APIClientCredential) {
+		c.Spec.Secret.Previous = &v1alpha1.PreviousKeys{Suffix: "_old"}
+		c.Spec.Secret.Template = &v1alpha1.SecretTemplate{Data: map[string]string{"id": "{{ .clientID }}", "id_old": "{{ .clientSecret }}"}}
+	}))
+	x.awaitReason("billing", v1alpha1.ReasonInvalidTemplate, "the key id_old would be the previous version's id: choose another secret.previous.suffix")
 }
