@@ -142,9 +142,9 @@ func TestACredentialIsAProvisionedService(t *testing.T) {
 	}
 }
 
-// TestThePreviousVersionStandsInTheSecretWhileItLives: a workload that tries both never
+// TestTheTemplateShowsThePreviousVersionWhileItLives: a workload that tries both never
 // finds a dead one there.
-func TestThePreviousVersionStandsInTheSecretWhileItLives(t *testing.T) {
+func TestTheTemplateShowsThePreviousVersionWhileItLives(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, shared)
 	x.ready(x.policy("Unlimited", "4s"), func(c *v1alpha1.APIClientCredential) {
@@ -190,7 +190,7 @@ func TestThePreviousVersionStandsInTheSecretWhileItLives(t *testing.T) {
 	x.awaitRest()
 }
 
-func TestKeysOfThePreviousVersionMustNotBeThoseOfThePublishedOne(t *testing.T) {
+func TestTemplateKeysOfThePreviousVersionMustBeOthers(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, shared)
 	x.create(x.issuer())
