@@ -179,6 +179,7 @@ func (m *memory) forgetCredential(uid types.UID) {
 	delete(m.projected, uid)
 	delete(m.requests, uid)
 	delete(m.sightings, uid)
+	delete(m.unrendered, uid)
 	delete(m.marches, uid)
 }
 

@@ -387,6 +387,7 @@ func FuzzCompile(f *testing.F) {
 		"", "{{ .clientID }}", "{{ .clientSecret | json }}", `{{ print "a" .clientID | b64enc }}`, "{{ range 9 }}{{ end }}", `{{ define "template" }}{{ end }}`,
 		"{{ if .clientID }}{{ end }}", "{{ $x := 1 }}", "{{ (.clientID).x }}", "{{ nil }}", "{{ break }}", "{{/* */}}{{- .clientID -}}", "{{ 'a' }}",
 		"{{" + strings.Repeat("(", 3000) + ".clientID" + strings.Repeat(")", 3000) + "}}", `{{ "\"" | json | json | json }}{{ .clientID }}`, "{{ .clientID | print }}",
+		"{{ with .url }}{{ . | json }}{{ else if .token }}{{ $.clientID }}{{ end }}{{ .clientSecret }}", "{{ if .url }}{{ with .chain }}{{ . }}{{ end }}{{ end }}{{ .clientID }}",
 		`{{ template "x" . }}`, `{{ block "x" . }}{{ end }}`, "{{ . }}", "{{ $ }}", "{{ .clientID | shellquote | urlquery | quote }}", "{{ .clientID",
 	} {
 		f.Add("key", seed)
