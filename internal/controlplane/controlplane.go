@@ -35,6 +35,8 @@ type Options struct {
 	// AuditLogFile takes one JSON object per line and finished request, at level
 	// Metadata: no bodies, so no secrets. It is appended to; empty means no audit log.
 	AuditLogFile string
+	// AuditBodies adds the bodies of what was written, of Secrets and tokens excepted.
+	AuditBodies bool
 	// ControllerManager starts kube-controller-manager with the controllers that give
 	// deletion its meaning: garbage collection and namespaces, and those for service
 	// accounts, quotas, aggregated roles and the status of admission policies.

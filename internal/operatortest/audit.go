@@ -2,6 +2,7 @@ package operatortest
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -41,11 +43,28 @@ func (r Request) Write() bool {
 type event struct {
 	Verb       string
 	RequestURI string
+	UserAgent  string
 	User       struct{ Username string }
-	ObjectRef  struct{ Resource, Subresource, Namespace, Name string }
+	ObjectRef  struct{ APIGroup, Resource, Subresource, Namespace, Name string }
 	// ResponseStatus is absent if the client went away.
 	ResponseStatus           struct{ Code int }
 	RequestReceivedTimestamp time.Time
+	// ResponseObject is there where Options.Bodies asked for it.
+	ResponseObject json.RawMessage
+}
+
+// Own reports whether an operator has asked.
+func (e *event) Own() bool { return e.User.Username == user }
+
+func (e *event) request() Request {
+	r := Request{
+		Verb: e.Verb, Resource: e.ObjectRef.Resource, Namespace: e.ObjectRef.Namespace,
+		Name: e.ObjectRef.Name, Status: e.ResponseStatus.Code, Received: e.RequestReceivedTimestamp,
+	}
+	if e.ObjectRef.Subresource != "" {
+		r.Resource += "/" + e.ObjectRef.Subresource
+	}
+	return r
 }
 
 // Mark is a place in the audit log.
@@ -65,38 +84,64 @@ func (w *World) Now() (Mark, error) {
 // the order of their answers. Dry runs are left out: they write nothing. Leases are
 // left out: they are the operator's heart beat.
 func (w *World) Requests(since Mark, namespace string) ([]Request, error) {
+	var requests []Request
+	err := w.events(since, namespace, func(e event) error {
+		if e.Own() && e.ObjectRef.Resource != "leases" && !dryRun(e.RequestURI) {
+			requests = append(requests, e.request())
+		}
+		return nil
+	})
+	return requests, err
+}
+
+// Writes are those of all operators of this world in all namespaces since a mark, events
+// included and leases left out, told by the name of the program and not by its account.
+func (w *World) Writes(since Mark) ([]Request, error) {
+	var writes []Request
+	err := w.events(since, "", func(e event) error {
+		r := e.request()
+		if strings.HasPrefix(e.UserAgent, "claviger/") && r.Write() && e.ObjectRef.Resource != "leases" && !dryRun(e.RequestURI) {
+			writes = append(writes, r)
+		}
+		return nil
+	})
+	return writes, err
+}
+
+// events reads the audit log from a mark to its present end. An empty namespace means all
+// of it.
+func (w *World) events(since Mark, namespace string, take func(event) error) error {
 	file, err := os.Open(w.auditLog())
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer file.Close()
 	if _, err := file.Seek(int64(since), io.SeekStart); err != nil {
-		return nil, err
+		return err
 	}
-	var requests []Request
-	for lines := bufio.NewReader(file); ; {
+	mention := []byte(`"namespace":"` + namespace + `"`)
+	for lines := bufio.NewReaderSize(file, 1<<20); ; {
 		line, err := lines.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
-			return requests, nil // the rest of a line is still being written
+			return nil // the rest of a line is still being written
 		}
 		if err != nil {
-			return nil, err
+			return err
+		}
+		// Most lines are about other namespaces, and to decode one is slow.
+		if namespace != "" && !bytes.Contains(line, mention) {
+			continue
 		}
 		var e event
 		if err := json.Unmarshal(line, &e); err != nil {
-			return nil, fmt.Errorf("audit log: %w", err)
+			return fmt.Errorf("audit log: %w", err)
 		}
-		if e.User.Username != user || e.ObjectRef.Namespace != namespace || e.ObjectRef.Resource == "leases" || dryRun(e.RequestURI) {
+		if namespace != "" && e.ObjectRef.Namespace != namespace {
 			continue
 		}
-		r := Request{
-			Verb: e.Verb, Resource: e.ObjectRef.Resource, Namespace: e.ObjectRef.Namespace,
-			Name: e.ObjectRef.Name, Status: e.ResponseStatus.Code, Received: e.RequestReceivedTimestamp,
+		if err := take(e); err != nil {
+			return err
 		}
-		if e.ObjectRef.Subresource != "" {
-			r.Resource += "/" + e.ObjectRef.Subresource
-		}
-		requests = append(requests, r)
 	}
 }
 

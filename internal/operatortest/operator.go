@@ -33,6 +33,8 @@ type Operator struct {
 	metrics string
 	probe   string
 	gone    chan struct{}
+	// commandLine is read at the start: a process that was killed has none.
+	commandLine string
 }
 
 // Run starts an operator with these flags beside those that every test needs, and
@@ -97,6 +99,8 @@ func (w *World) launch(environment, flags []string) (*Operator, error) {
 	if err := errors.Join(o.start(), log.Close()); err != nil {
 		return nil, err
 	}
+	// One that has exited at once has none, and await says so.
+	o.commandLine, _ = commandLineOf(o.command.Process.Pid)
 	w.operators = append(w.operators, o)
 	return o, nil
 }
@@ -174,12 +178,6 @@ func (o *Operator) raced() error {
 		return fmt.Errorf("data race in the operator:%s", report[:min(len(report), 4000)])
 	}
 	return nil
-}
-
-// CommandLine is what everybody on the machine can see of the process.
-func (o *Operator) CommandLine() (string, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", o.command.Process.Pid))
-	return strings.ReplaceAll(string(text), "\x00", " "), err
 }
 
 // Metrics is what a scrape of the process answers.

@@ -29,8 +29,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/canary"
 	"github.com/claviger-dev/claviger/internal/controlplane"
 	"github.com/claviger-dev/claviger/internal/journal"
+	"github.com/claviger-dev/claviger/internal/simkit"
 )
 
 const (
@@ -50,6 +52,11 @@ type Options struct {
 	// Namespaces are made and served by an operator that has rights in them alone; without
 	// any it serves the whole cluster.
 	Namespaces []string
+	// Canaries are what must not be seen but in Secrets; empty makes some for this world.
+	Canaries *canary.Canaries
+	// Measured leaves out what costs the API server something: the audit log has no bodies,
+	// Secrets are not watched, and nothing is searched for secrets.
+	Measured bool
 }
 
 // World is a control plane on which Claviger is installed. Operators are started in it
@@ -63,6 +70,10 @@ type World struct {
 
 	controllers []string
 	namespaces  []string
+	measured    bool
+	canaries    *canary.Canaries
+	// unfollow ends the watch of Secrets.
+	unfollow context.CancelFunc
 
 	folder     string
 	binary     string
@@ -105,7 +116,14 @@ func Start(ctx context.Context, o Options) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &World{folder: folder, binary: o.Binary, controllers: o.Controllers, namespaces: o.Namespaces}
+	w := &World{
+		folder: folder, binary: o.Binary, controllers: o.Controllers, namespaces: o.Namespaces,
+		measured: o.Measured, canaries: o.Canaries, unfollow: func() {},
+	}
+	if w.canaries == nil {
+		w.canaries = &canary.Canaries{}
+	}
+	w.canaries.Mark("value that a simulator made up", simkit.Marker)
 	if err := w.start(ctx); err != nil {
 		return nil, errors.Join(err, w.Stop())
 	}
@@ -130,6 +148,7 @@ func (w *World) start(ctx context.Context) error {
 		CRDPaths:          []string{filepath.Join(root, "config", "crd")},
 		ManifestPaths:     manifests,
 		AuditLogFile:      w.auditLog(),
+		AuditBodies:       !w.measured,
 		ControllerManager: true,
 		ExtraControllers:  w.controllers,
 	})
@@ -145,6 +164,13 @@ func (w *World) start(ctx context.Context) error {
 	}
 	for _, namespace := range w.namespaces {
 		if err := w.serve(ctx, root, namespace); err != nil {
+			return err
+		}
+	}
+	if !w.measured {
+		following, unfollow := context.WithCancel(context.Background())
+		w.unfollow = unfollow
+		if err := w.canaries.Follow(following, w.Client); err != nil {
 			return err
 		}
 	}
@@ -192,14 +218,20 @@ func (w *World) Guarded(ctx context.Context) (bool, error) {
 }
 
 // Stop stops every operator and the control plane. It fails if an operator had to be
-// killed, or if the race detector spoke in one.
+// killed, if the race detector spoke in one, or if a secret can be read where none may be.
 func (w *World) Stop() error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	var errs []error
-	for _, o := range w.operators {
+	started := w.Client != nil
+	if started && !w.measured {
+		errs = append(errs, w.leaksAlive(context.Background()))
+	}
+	for _, o := range w.all() {
 		errs = append(errs, o.Stop(), o.raced())
 	}
+	if started && !w.measured {
+		errs = append(errs, w.leaksWritten())
+	}
+	w.unfollow()
 	if w.Plane != nil {
 		errs = append(errs, w.Plane.Stop())
 	}

@@ -135,7 +135,7 @@ func wantTarget(x *tenant, c *v1alpha1.APIClientCredential) {
 	x.t.Helper()
 	target, version := x.target("billing-api"), x.versions()[0]
 	id, secret := string(target.Data["API_CLIENT_ID"]), string(target.Data["API_CLIENT_SECRET"])
-	watchOut("client secret", secret)
+	canaries.Add("client secret", secret)
 	if !x.sim.Accepts(id, secret) {
 		x.t.Error("the gateway does not take what the Secret holds")
 	}

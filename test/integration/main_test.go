@@ -34,11 +34,8 @@ const (
 var binary string
 
 // shared is the world of every test that neither stops the operator nor changes what
-// all namespaces have in common. operator runs in it.
-var (
-	shared   *operatortest.World
-	operator *operatortest.Operator
-)
+// all namespaces have in common. One operator runs in it.
+var shared *operatortest.World
 
 func TestMain(m *testing.M) {
 	log.SetLogger(logr.Discard())
@@ -65,15 +62,15 @@ func run(m *testing.M) int {
 		return failed(err)
 	}
 	if shared, err = operatortest.Start(ctx, operatortest.Options{
-		Binary: binary, Controllers: []string{"deployment-controller", "replicaset-controller"},
+		Binary: binary, Canaries: canaries, Controllers: []string{"deployment-controller", "replicaset-controller"},
 	}); err != nil {
 		return failed(err)
 	}
-	if operator, err = shared.Run(ctx, "--sweep-interval="+sweepInterval.String(), "--uptake-pause=1s"); err != nil {
+	if _, err = shared.Run(ctx, "--sweep-interval="+sweepInterval.String(), "--uptake-pause=1s"); err != nil {
 		return failed(err, shared.Stop())
 	}
 	code := m.Run()
-	if err := errors.Join(settle(ctx, shared), leaked(shared, operator), shared.Stop()); err != nil {
+	if err := errors.Join(settle(ctx, shared), shared.Stop()); err != nil {
 		return failed(err)
 	}
 	return code

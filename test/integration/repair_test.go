@@ -192,7 +192,7 @@ func TestAnEditedTemplateIsRenderedInPlace(t *testing.T) {
 	if got := x.calls("credential.*") - calls - x.calls("credential.list-catalog"); got > 0 {
 		t.Errorf("%d calls to the upstream for a template", got)
 	}
-	watchOut("client secret in basic form", base64Of(id+":"+value))
+	canaries.Add("client secret in basic form", base64Of(id+":"+value))
 
 	// Back again: nothing is left over.
 	x.change(func(c *v1alpha1.APIClientCredential) { c.Spec.Secret.Template = nil })

@@ -125,7 +125,7 @@ func (n *node) start(ctx context.Context, pod *corev1.Pod) {
 	if err := n.x.world.Client.Get(ctx, n.x.key("billing-api"), s); err != nil {
 		return
 	}
-	watchOut("client secret", string(s.Data["client_secret"]))
+	canaries.Add("client secret", string(s.Data["client_secret"]))
 	n.processes[pod.UID] = &process{
 		env: pair{id: string(s.Data["client_id"]), secret: string(s.Data["client_secret"])}, started: time.Now(), stuck: n.stuck,
 	}

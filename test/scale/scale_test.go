@@ -85,7 +85,7 @@ func (f *fleet) start(ctx context.Context) {
 	if out, err := build.CombinedOutput(); err != nil {
 		f.Fatalf("build the operator: %v: %s", err, out)
 	}
-	world, err := operatortest.Start(ctx, operatortest.Options{Binary: binary})
+	world, err := operatortest.Start(ctx, operatortest.Options{Binary: binary, Measured: true})
 	f.must(err)
 	f.world = world
 	f.Cleanup(func() { f.must(world.Stop()) })
