@@ -29,7 +29,7 @@ func (w *World) Figures(ctx context.Context) (map[string]int, error) {
 	if err != nil {
 		return nil, err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, config.Host+"/metrics", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(config.Host, "/")+"/metrics", nil)
 	if err != nil {
 		return nil, err
 	}

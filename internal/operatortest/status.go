@@ -47,7 +47,9 @@ type projection struct {
 	generation         int64
 	observedGeneration int64
 	deleting           bool
-	conditions         []metav1.Condition
+	// version is the one that is published: a new one begins new deadlines.
+	version    int64
+	conditions []metav1.Condition
 	// whole is the status as JSON.
 	whole string
 }
@@ -73,13 +75,13 @@ func project(object []byte) (projection, error) {
 		return p, nil
 	}
 	var status struct {
-		ObservedGeneration int64
-		Conditions         []metav1.Condition
+		ObservedGeneration, Version int64
+		Conditions                  []metav1.Condition
 	}
 	if err := json.Unmarshal(read.Status, &status); err != nil {
 		return p, fmt.Errorf("status of %s: %w", &p, err)
 	}
-	p.observedGeneration, p.conditions = status.ObservedGeneration, status.Conditions
+	p.observedGeneration, p.version, p.conditions = status.ObservedGeneration, status.Version, status.Conditions
 	return p, nil
 }
 
@@ -236,7 +238,7 @@ func lintHistory(history []projection) error {
 			}
 		}
 		for _, c := range p.conditions {
-			key := fmt.Sprintf("%d %s %s %s", p.generation, c.Type, c.Reason, timestamp.ReplaceAllString(c.Message, "<time>"))
+			key := fmt.Sprintf("%d %d %s %s %s", p.generation, p.version, c.Type, c.Reason, timestamp.ReplaceAllString(c.Message, "<time>"))
 			if told[key] == nil {
 				told[key] = &clockwork{}
 			}
@@ -261,7 +263,7 @@ func (c *clockwork) tick(message string) int {
 
 // state is what people see of the conditions, without times of transition.
 func (p *projection) state() string {
-	lines := []string{fmt.Sprintf("generation %d", p.generation)}
+	lines := []string{fmt.Sprintf("generation %d, version %d", p.generation, p.version)}
 	for _, c := range p.conditions {
 		lines = append(lines, fmt.Sprintf("%s=%s %s: %s", c.Type, c.Status, c.Reason, c.Message))
 	}

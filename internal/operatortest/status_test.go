@@ -65,6 +65,13 @@ func TestEverySinOfAStatusIsFound(t *testing.T) {
 	}
 }
 
+// published is a look at an object that has published a version by then.
+func published(version int64, conditions ...metav1.Condition) projection {
+	p := said(int(version), conditions...)
+	p.version = version
+	return p
+}
+
 func wantSin(t *testing.T, err error, want string) {
 	t.Helper()
 	switch {
@@ -94,12 +101,15 @@ func TestEverySinOfAHistoryIsFound(t *testing.T) {
 		history []projection
 		want    string
 	}{
-		"an upstream that failed twice":              {flapping[:5], ""},
-		"one state again and again":                  {flapping, "flaps: it came into the same state 4 times"},
-		"an edit begins anew":                        {append(flapping[:6:6], edited), ""},
-		"a write that changed nothing":               {[]projection{said(1, works), said(1, works)}, "a status was written that changed nothing"},
-		"a sin that was there for a moment":          {[]projection{said(1, works), said(2, works, condition("Stalled", "True", "x")), said(3, works)}, "Ready=True stands beside"},
-		"deadlines of one version after another":     {[]projection{said(1, told("1 until 2026-11-26T06:11:05Z")), said(2, told("2 until 2026-11-26T06:12:05Z")), said(3, told("3 until 2026-11-26T06:13:05Z"))}, ""},
+		"an upstream that failed twice":          {flapping[:5], ""},
+		"one state again and again":              {flapping, "flaps: it came into the same state 4 times"},
+		"an edit begins anew":                    {append(flapping[:6:6], edited), ""},
+		"a write that changed nothing":           {[]projection{said(1, works), said(1, works)}, "a status was written that changed nothing"},
+		"a sin that was there for a moment":      {[]projection{said(1, works), said(2, works, condition("Stalled", "True", "x")), said(3, works)}, "Ready=True stands beside"},
+		"deadlines of one version after another": {[]projection{said(1, told("1 until 2026-11-26T06:11:05Z")), said(2, told("2 until 2026-11-26T06:12:05Z")), said(3, told("3 until 2026-11-26T06:13:05Z"))}, ""},
+		"deadlines that a new publication moves": {[]projection{
+			published(1, told("1 until 2026-11-26T06:11:05Z")), published(2, told("1 until 2026-11-26T06:12:05Z")), published(3, told("1 until 2026-11-26T06:13:05Z")),
+		}, ""},
 		"a message that tells when it was looked at": {[]projection{said(1, told("seen 2026-11-26T06:11:05Z")), said(2, told("seen 2026-11-26T06:11:06Z")), said(3, told("seen 2026-11-26T06:11:07Z"))}, "tells one time after the other"},
 	} {
 		t.Run(name, func(t *testing.T) { wantSin(t, lintHistory(tc.history), tc.want) })
@@ -136,7 +146,7 @@ func TestAStatusIsReadAsTheAPIServerWritesIt(t *testing.T) {
 		t.Errorf("read %+v", p)
 	}
 	wantSin(t, lintState(&p), "")
-	if want := "generation 3; Ready=True LoggedIn: m"; p.state() != want {
+	if want := "generation 3, version 0; Ready=True LoggedIn: m"; p.state() != want {
 		t.Errorf("state %q, want %q", p.state(), want)
 	}
 }
