@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/claviger-dev/claviger/internal/apiconnect"
 	"github.com/claviger-dev/claviger/internal/apiconnectsim"
 	"github.com/claviger-dev/claviger/internal/material"
@@ -137,6 +139,8 @@ func (l *lab) Arm(call upstreamtest.Call, fault upstreamtest.Fault) bool {
 		f.Action = simkit.Refuse
 	case upstreamtest.Page:
 		f.Action = simkit.HTML
+	case upstreamtest.Broken:
+		f.Action = simkit.Garble
 	case upstreamtest.CutBefore:
 		f.Action = simkit.Cut
 	case upstreamtest.CutAfter:
@@ -255,6 +259,8 @@ func (l *lab) Total() int                    { return len(l.sim.Ledger().Live())
 func (l *lab) Accepts(m material.Material) bool {
 	return l.sim.Accepts(m.ClientID, m.ClientSecret.Reveal())
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestConformance proves the contract of the port, on installations that differ in
 // everything that is not known for certain.

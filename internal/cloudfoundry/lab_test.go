@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/claviger-dev/claviger/internal/cloudfoundry"
 	"github.com/claviger-dev/claviger/internal/cloudfoundrysim"
 	"github.com/claviger-dev/claviger/internal/material"
@@ -146,6 +148,8 @@ func (l *lab) Arm(call upstreamtest.Call, fault upstreamtest.Fault) bool {
 		f.Action = simkit.Refuse
 	case upstreamtest.Page:
 		f.Action = simkit.HTML
+	case upstreamtest.Broken:
+		f.Action = simkit.Garble
 	case upstreamtest.CutBefore:
 		f.Action = simkit.Cut
 	case upstreamtest.CutAfter:
@@ -260,6 +264,8 @@ func (l *lab) Accepts(m material.Material) bool {
 	}
 	return l.sim.Accepts(m.ClientID, m.ClientSecret.Reveal())
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestConformance proves the contract of the port.
 func TestConformance(t *testing.T) {

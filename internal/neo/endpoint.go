@@ -55,7 +55,8 @@ type reply struct {
 
 // document reports a success that is a JSON object or list: a page of a proxy is none.
 func (r reply) document() bool {
-	return r.status == http.StatusOK && json.Valid(r.body)
+	body := bytes.TrimSpace(r.body)
+	return r.status == http.StatusOK && json.Valid(body) && (body[0] == '{' || body[0] == '[')
 }
 
 // page reports a body that is something else than JSON: it is a proxy that speaks.

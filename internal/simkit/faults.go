@@ -3,6 +3,7 @@ package simkit
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 	"sync"
@@ -28,6 +29,9 @@ const (
 	Delay Action = "delay"
 	// HTML answers with Status (default 502) and a page as proxies write it.
 	HTML Action = "html"
+	// Garble answers with Status (default 200) and Message as the whole body, whatever the
+	// upstream's own form is.
+	Garble Action = "garble"
 	// ThrottleCall answers 429 with Retry-After.
 	ThrottleCall Action = "throttle"
 	// Cut closes the connection without a byte of an answer.
@@ -74,9 +78,10 @@ type Fault struct {
 	// Count is how many calls it strikes: 0 means 1, -1 means until removed. What
 	// Faults.List gives is what is left.
 	Count int `json:"count,omitempty"`
-	// Status is that of Refuse (required, 400 to 599) and HTML (default 502).
+	// Status is that of Refuse (required, 400 to 599), HTML (default 502) and Garble
+	// (default 200), from 100 to 599.
 	Status int `json:"status,omitempty"`
-	// Message is what Refuse and ThrottleCall say.
+	// Message is what Refuse and ThrottleCall say, and the body of Garble.
 	Message string `json:"message,omitempty"`
 	// Delay is how long Delay waits.
 	Delay Duration `json:"delay,omitempty"`
@@ -128,12 +133,12 @@ func (f Fault) check() (Fault, error) {
 
 func (f Fault) checkAction() (Fault, error) {
 	switch f.Action {
-	case Refuse, HTML:
-		if f.Action == HTML && f.Status == 0 {
-			f.Status = 502
+	case Refuse, HTML, Garble:
+		if f.Status == 0 {
+			f.Status = map[Action]int{HTML: http.StatusBadGateway, Garble: http.StatusOK}[f.Action]
 		}
-		if f.Status < 400 || f.Status > 599 {
-			return f, fmt.Errorf("%s needs a status from 400 to 599", f.Action)
+		if least := map[Action]int{Refuse: 400, HTML: 100, Garble: 100}[f.Action]; f.Status < least || f.Status > 599 {
+			return f, fmt.Errorf("%s needs a status from %d to 599", f.Action, least)
 		}
 	case ThrottleCall:
 		if f.RetryAfter == 0 && f.RetryAfterForm != RetryAfterNone {

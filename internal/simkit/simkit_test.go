@@ -169,6 +169,18 @@ func TestAFaultStrikesOnItsSideOfTheCommit(t *testing.T) {
 			fault:      Fault{Action: Refuse, Status: 503, RetryAfter: Duration(time.Minute)},
 			wantStatus: 503, wantHeader: map[string]string{"Retry-After": "60"}, outcome: "503",
 		},
+		"an answer that nobody can read": {
+			fault:      Fault{Action: Garble, Message: "[{]"},
+			wantStatus: 200, wantBody: "[{]", outcome: "200",
+		},
+		"a page of success": {
+			fault:      Fault{Action: HTML, Status: 200},
+			wantStatus: 200, wantBody: "<html>", outcome: "200",
+		},
+		"a status that is no answer": {
+			fault:      Fault{Action: Garble, Status: 101, Message: "no"},
+			wantStatus: 101, outcome: "101",
+		},
 		"the connection is cut before the commit": {fault: Fault{Action: Cut}, outcome: "cut"},
 		"the connection is cut after the commit":  {fault: Fault{Action: Cut, Point: AfterCommit}, commits: 1, outcome: "cut"},
 		"half an answer arrives": {

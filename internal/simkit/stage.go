@@ -68,7 +68,8 @@ func (a Answer) head(w http.ResponseWriter) {
 
 // write sends it. A client that has gone is no concern of the upstream.
 func (a Answer) write(w http.ResponseWriter) {
-	if a.Reason != "" {
+	if a.Reason != "" || a.Status < http.StatusOK {
+		// net/http takes the statuses from 100 to 199 for the beginning of an answer.
 		a.writeRaw(w)
 		return
 	}
@@ -268,6 +269,8 @@ func (s *Stage) refusal(fault Fault) Answer {
 			Header: http.Header{"Content-Type": {"text/html"}},
 			Body:   []byte(page(fault.Status)),
 		}
+	case Garble:
+		answer = Answer{Status: fault.Status, Header: http.Header{"Content-Type": {"application/json"}}, Body: []byte(fault.Message)}
 	case ThrottleCall:
 		answer = s.Error(http.StatusTooManyRequests, orElse(fault.Message, "Too many requests."))
 	default:

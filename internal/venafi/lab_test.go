@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/claviger-dev/claviger/internal/material"
 	"github.com/claviger-dev/claviger/internal/simkit"
 	"github.com/claviger-dev/claviger/internal/upstream"
@@ -108,6 +110,8 @@ func (l *base) arm(operations []string, fault upstreamtest.Fault) bool {
 		f.Action = simkit.Refuse
 	case upstreamtest.Page:
 		f.Action = simkit.HTML
+	case upstreamtest.Broken:
+		f.Action = simkit.Garble
 	case upstreamtest.CutBefore:
 		f.Action = simkit.Cut
 	case upstreamtest.CutAfter:
@@ -381,6 +385,8 @@ func (l *tokenLab) Total() int {
 }
 
 func (l *tokenLab) Accepts(m material.Material) bool { return l.sim.AcceptsToken(m.Token.Reveal()) }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestConformance proves the contract of the port, on platforms that differ in everything
 // that is not known for certain.

@@ -93,6 +93,8 @@ const (
 	Refused Kind = "refused"
 	// Page: an HTML page with Status, as proxies write it, nothing done.
 	Page Kind = "page"
+	// Broken: an answer with Status whose whole body is Message, nothing done.
+	Broken Kind = "broken"
 	// CutBefore: the connection is cut and nothing was done.
 	CutBefore Kind = "cut before the commit"
 	// CutAfter: everything was done and the connection is cut.
@@ -108,9 +110,9 @@ const (
 // Fault is one failure.
 type Fault struct {
 	Kind Kind
-	// Status of Refused and Page.
+	// Status of Refused, Page and Broken.
 	Status int
-	// Message is what Refused says in its body.
+	// Message is what Refused says in its body, and the body of Broken.
 	Message string
 	// After is what Throttled asks for.
 	After time.Duration

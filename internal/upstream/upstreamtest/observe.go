@@ -128,33 +128,29 @@ func everyStatusIsAnError(t *trial) error {
 	if err != nil {
 		return err
 	}
-	methods := []struct {
-		name  string
-		calls []Call
-		run   func(upstream.Upstream) error
-	}{
-		{"Check", []Call{Login, ReadRealm}, func(u upstream.Upstream) error { _, err := u.Check(t.ctx); return err }},
-		{"Locate", []Call{ReadContainer}, func(u upstream.Upstream) error { _, err := u.Locate(t.ctx, t.lab.Parameters()); return err }},
-		{"List", []Call{List}, func(u upstream.Upstream) error { _, err := u.List(t.ctx, upstream.Owner{}); return err }},
-		{"Issue", []Call{Create}, func(u upstream.Upstream) error { _, err := u.Issue(t.ctx, t.request()); return err }},
-		{"Revoke", []Call{Delete}, func(u upstream.Upstream) error { return u.Revoke(t.ctx, handle) }},
-	}
-	for _, method := range methods {
-		for _, call := range method.calls {
+	decisive := map[string][]Call{"Check": {Login, ReadRealm}, "Locate": {ReadContainer}, "List": {List}, "Issue": {Create}, "Revoke": {Delete}}
+	for _, m := range t.methods(handle) {
+		for _, call := range decisive[m.name] {
 			var account upstream.Upstream
-			for status := 400; status <= 599; status++ {
-				if !t.lab.Arm(call, Fault{Kind: Refused, Status: status, Message: "no"}) {
-					break
+			for status := 100; status <= 599; status++ {
+				fault := Fault{Kind: Refused, Status: status, Message: "no"}
+				if status < 400 {
+					fault = Fault{Kind: Broken, Status: status, Message: `{"message":"no"}`}
+				}
+				// What 2xx says of a deletion is true; other answers of 2xx are read, and
+				// those that cannot be are a property of their own.
+				if status >= 200 && status < 300 || !t.lab.Arm(call, fault) {
+					continue
 				}
 				if class := upstream.ClassOf(err); account == nil || call == Login || class == upstream.LoginFailed || class == upstream.Throttled {
 					if account, err = t.open(); err != nil {
 						return err
 					}
 				}
-				err = method.run(account)
+				err = m.run(t.ctx, account)
 				t.lab.Heal()
 				if problem := classified(err); problem != nil || upstream.ClassOf(err) == upstream.NotFound {
-					return fmt.Errorf("%s with %d on %s: %w", method.name, status, call, errors.Join(err, problem))
+					return fmt.Errorf("%s with %d on %s: %w", m.name, status, call, errors.Join(err, problem))
 				}
 			}
 		}
