@@ -32,7 +32,6 @@ import (
 	"github.com/claviger-dev/claviger/internal/canary"
 	"github.com/claviger-dev/claviger/internal/controlplane"
 	"github.com/claviger-dev/claviger/internal/journal"
-	"github.com/claviger-dev/claviger/internal/simkit"
 )
 
 const (
@@ -53,6 +52,7 @@ type Options struct {
 	// any it serves the whole cluster.
 	Namespaces []string
 	// Canaries are what must not be seen but in Secrets; empty makes some for this world.
+	// What stands in Secrets is learned; the marker of the simulators is the test's to add.
 	Canaries *canary.Canaries
 	// Measured leaves out what costs the API server something: the audit log has no bodies,
 	// Secrets are not watched, and nothing is searched for secrets.
@@ -123,7 +123,6 @@ func Start(ctx context.Context, o Options) (*World, error) {
 	if w.canaries == nil {
 		w.canaries = &canary.Canaries{}
 	}
-	w.canaries.Mark("value that a simulator made up", simkit.Marker)
 	if err := w.start(ctx); err != nil {
 		return nil, errors.Join(err, w.Stop())
 	}

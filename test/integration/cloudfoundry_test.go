@@ -127,7 +127,7 @@ func (x *cfTenant) awaitKeys(within time.Duration, want keyCount) {
 func (x *cfTenant) shown() string {
 	x.t.Helper()
 	target := x.target("billing-api")
-	watchOut("a key's document", string(target.Data["key.json"]))
+	canaries.Add("a key's document", string(target.Data["key.json"]))
 	var document map[string]any
 	if err := json.Unmarshal(target.Data["key.json"], &document); err != nil || len(document) == 0 {
 		x.t.Errorf("the document is no JSON object: %v", err)
@@ -141,7 +141,7 @@ func (x *cfTenant) shown() string {
 		}
 		return string(target.Data["client_secret"])
 	}
-	watchOut("a private key", string(target.Data["tls.key"]))
+	canaries.Add("a private key", string(target.Data["tls.key"]))
 	if _, err := tls.X509KeyPair(target.Data["tls.crt"], target.Data["tls.key"]); err != nil {
 		x.t.Error(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/claviger-dev/claviger/internal/operatortest"
+	"github.com/claviger-dev/claviger/internal/simkit"
 )
 
 const (
@@ -44,6 +45,7 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) int {
 	flag.Parse()
+	canaries.Mark("value that a simulator made up", simkit.Marker)
 	given := false
 	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
 	if !given {
