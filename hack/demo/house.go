@@ -24,7 +24,8 @@ type house interface { //nolint:interfacebloat // one question for each thing th
 	// its control API. What the simulator writes goes to log.
 	open(ctx context.Context, s *stage, log *os.File) (simkit.Remote, error)
 	// teams makes the manifests of its credentials, and the world upstream that they
-	// name. Namespaces, policies and credentials differ from those of other houses.
+	// name. Deployments that spec.rollout lists run; other credentials get workloads that are
+	// no pods. Namespaces, policies and credentials differ from those of other houses.
 	teams(ctx context.Context, s settings) ([]*team, error)
 	// read says what an entry of the ledger, or an event about one, tells of a version;
 	// false if it is about something else, such as a token.

@@ -127,6 +127,7 @@ func (s *samples) teams(n int, upstream *simulator) ([]*team, error) {
 	for i := range n {
 		t := both[i%len(both)]
 		t.add(s.credential, app(i))
+		t.deploy()
 	}
 	return slices.DeleteFunc(both, func(t *team) bool { return len(t.credentials) == 0 }), nil
 }
@@ -154,12 +155,13 @@ func (s *samples) team(namespace string, upstream *simulator) (*team, error) {
 }
 
 // quick is the sample's policy with short intervals, and with a window that is always
-// open: waiting for Saturday would be beside the point.
+// open: waiting for Saturday would be beside the point. It waits for pods, too.
 func (s *samples) quick(namespace string) *v1alpha1.RotationPolicy {
 	policy := s.policy.DeepCopy()
 	policy.Namespace = namespace
 	policy.Spec.RotateAfter = v1alpha1.Interval(seconds(rotateAfter))
 	policy.Spec.Overlap = v1alpha1.Interval(seconds(overlap))
+	policy.Spec.Uptake = &v1alpha1.UptakePolicy{Mode: v1alpha1.UptakeConsumers, Margin: &metav1.Duration{Duration: margin}}
 	for i := range policy.Spec.Windows {
 		policy.Spec.Windows[i].Schedule = "* * * * *"
 		policy.Spec.Windows[i].Duration = metav1.Duration{Duration: time.Hour}
@@ -177,6 +179,14 @@ func (t *team) add(sample *v1alpha1.APIClientCredential, app string) {
 	credential.Spec.Secret.Name = app + "-api"
 	t.objects = append(t.objects, credential)
 	t.credentials = append(t.credentials, credential)
+}
+
+// deploy gives the last credential a Deployment that lives on it and is restarted for it.
+func (t *team) deploy() {
+	credential := t.credentials[len(t.credentials)-1]
+	workload := deployment(credential)
+	credential.Spec.Rollout = []v1alpha1.RolloutTarget{{Kind: workload.Kind, Name: workload.Name}}
+	t.objects = append(t.objects, workload)
 }
 
 // manifests writes objects as one would in a file, without status.

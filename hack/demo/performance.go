@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -78,8 +79,14 @@ func (s *stage) engage(ctx context.Context) (*cast, error) {
 		remote: s.upstream.remote, operator: s.operator, story: s.story, inspect: s.inspect,
 		held: s.scene.held, wanted: max(leastKills, s.settings.rotations), credentials: s.settings.credentials,
 	}
-	s.scene.employ(c.fleet, c.credentials...)
+	// Those whose workloads are Deployments live in pods.
+	s.scene.employ(c.fleet, slices.DeleteFunc(slices.Clone(c.credentials), restartsWorkloads)...)
+	s.scene.deploy(&kubelet{client: s.admin, scene: s.scene, fleet: c.fleet})
 	return c, nil
+}
+
+func restartsWorkloads(credential *v1alpha1.APIClientCredential) bool {
+	return len(credential.Spec.Rollout) > 0
 }
 
 // rotate applies the manifests and kills the operator until every credential was

@@ -79,6 +79,16 @@ func (s *scene) employ(f *fleet, credentials ...*v1alpha1.APIClientCredential) (
 	return dismiss
 }
 
+// deploy runs the pods of Deployments, until the scene is closed.
+func (s *scene) deploy(k *kubelet) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { k.run(ctx) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rest = append(s.rest, func() { cancel(); running.Wait() })
+}
+
 // close dismisses every workload.
 func (s *scene) close() {
 	s.mu.Lock()

@@ -96,7 +96,7 @@ func (s *stage) build(ctx context.Context) error {
 func (s *stage) open(ctx context.Context, fail context.CancelCauseFunc) error {
 	var err error
 	s.plane, err = controlplane.Start(ctx, controlplane.Options{
-		ControllerManager: true, ManifestPaths: []string{"config/default"}, DataDir: filepath.Join(s.dir, "controlplane"), Out: &lines{s.story},
+		ControllerManager: true, ExtraControllers: []string{"deployment-controller", "replicaset-controller"}, ManifestPaths: []string{"config/default"}, DataDir: filepath.Join(s.dir, "controlplane"), Out: &lines{s.story},
 	})
 	if err != nil {
 		return err
@@ -170,6 +170,7 @@ func (s *stage) openOperator(ctx context.Context, fail context.CancelCauseFunc) 
 			"--metrics-bind-address=0", "--health-probe-bind-address=0",
 			"--allow-insecure-upstreams", // the simulator is on loopback
 			"--sweep-interval=15s",
+			"--uptake-pause=1s",
 		},
 	}
 	if err := s.operator.start(); err != nil {
