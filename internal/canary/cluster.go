@@ -65,15 +65,18 @@ func (c *Canaries) Follow(ctx context.Context, cluster client.WithWatch) error {
 // resume follows again as soon as the API server lets it; once ctx has ended it returns a
 // watch that has ended.
 func (c *Canaries) resume(ctx context.Context, cluster client.WithWatch) watch.Interface {
-	var events watch.Interface = watch.NewEmptyWatch()
+	var events watch.Interface
 	// What fails is that ctx has ended.
-	_ = wait.PollUntilContextCancel(ctx, retry, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextCancel(ctx, retry, true, func(ctx context.Context) (bool, error) {
 		again, err := c.follow(ctx, cluster)
 		if err == nil {
 			events = again
 		}
 		return err == nil, nil
 	})
+	if err != nil {
+		return watch.NewEmptyWatch()
+	}
 	return events
 }
 

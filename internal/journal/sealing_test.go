@@ -68,7 +68,7 @@ func TestALostKeyIsToldAndANewerOneIsUsedForWhatIsNew(t *testing.T) {
 	before := d.filledBy(v1alpha1.KindClusterCredentialIssuer, 1)
 	secret := d.read(SealingSecret)
 	kept := secret.DeepCopy()
-	d.must(d.Client.Delete(t.Context(), secret))
+	d.must(d.Delete(t.Context(), secret))
 	d.Keys = d.keys()
 	got, err := d.Version(t.Context(), before.Key, before.UID)
 	d.must(err)

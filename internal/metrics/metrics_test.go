@@ -84,7 +84,7 @@ claviger_credential_ready{issuer="apic",name="young",namespace="payments"} 0
 # HELP claviger_credentials_overdue Credentials whose renewal has been due for more than 15 minutes and waits neither for a window nor for a person: nothing moves.
 # TYPE claviger_credentials_overdue gauge
 claviger_credentials_overdue{namespace="payments"} 1
-# HELP claviger_issuer_ready 1 if the issuer's login works and its containers were read, else 0.
+# HELP claviger_issuer_ready 1 if the issuer's login works and its containers were read, else 0. A ClusterCredentialIssuer has an empty namespace.
 # TYPE claviger_issuer_ready gauge
 claviger_issuer_ready{name="apic",namespace="payments",upstream="ibmAPIConnect"} 1
 # HELP claviger_rotations_total Versions that were published, or given up because the upstream never accepted them, by kind of upstream.

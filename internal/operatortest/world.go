@@ -167,7 +167,7 @@ func (w *World) start(ctx context.Context) error {
 		}
 	}
 	if !w.measured {
-		following, unfollow := context.WithCancel(context.Background())
+		following, unfollow := context.WithCancel(context.WithoutCancel(ctx))
 		w.unfollow = unfollow
 		if err := w.canaries.Follow(following, w.Client); err != nil {
 			return err
@@ -222,7 +222,7 @@ func (w *World) Stop() error {
 	var errs []error
 	started := w.Client != nil
 	if started && !w.measured {
-		errs = append(errs, w.leaksAlive(context.Background()))
+		errs = append(errs, w.leaksAlive(context.Background())) //nolint:forbidigo // the world may be stopped because the caller's context has ended
 	}
 	for _, o := range w.all() {
 		errs = append(errs, o.Stop(), o.raced())

@@ -83,7 +83,7 @@ const (
 	NotFound State = "NotFound"
 )
 
-// Fresh: it was created when the new version was certain to be read, so it has no older pods.
+// Fresh tells that it was created when the new version was certain to be read, so it has no older pods.
 func (w *Workload) Fresh(wave Wave) bool { return !w.Missing && !w.CreatedAt.Before(wave.Begins) }
 
 // replaced: no pod of an older template is left.

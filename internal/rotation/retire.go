@@ -26,23 +26,11 @@ func finishRetirements(s *situation) *Step {
 			return &Step{Action: NoteRevoked, Version: v.Number}
 		case over:
 			continue
-		case !s.ending() && !s.dispensable(v):
-			// Revoking it now would leave workloads with a dead credential. Its
-			// successor is due at once instead.
-			continue
-		case !s.ending() && s.overlaps(v):
-			s.noteOverlap(v, text(s.retiresAt(v)))
-			continue
 		}
 		if !s.ending() {
-			if s.awaitRollout(v) {
-				s.noteRollout(v)
-				continue
-			}
-			if look, waits := s.awaitUptake(v); look != nil {
+			if look, waits := s.awaitWorkloads(v); look != nil {
 				return look
 			} else if waits {
-				s.noteUptake(v)
 				continue
 			}
 		}
@@ -51,6 +39,27 @@ func finishRetirements(s *situation) *Step {
 		}
 	}
 	return nil
+}
+
+// awaitWorkloads tells whether workloads may still need a version that is to be revoked, and
+// what is to be looked at to know.
+func (s *situation) awaitWorkloads(v *Version) (look *Step, waits bool) {
+	switch {
+	case !s.dispensable(v):
+		// Revoking it now would leave workloads with a dead credential. Its successor is
+		// due at once instead.
+		return nil, true
+	case s.overlaps(v):
+		s.noteOverlap(v, text(s.retiresAt(v)))
+		return nil, true
+	case s.awaitRollout(v):
+		s.noteRollout(v)
+		return nil, true
+	}
+	if look, waits = s.awaitUptake(v); look == nil && waits {
+		s.noteUptake(v)
+	}
+	return look, waits
 }
 
 // evidence: the Secret of a version that is gone upstream still says something. The

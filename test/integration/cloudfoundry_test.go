@@ -42,7 +42,7 @@ func newCFTenant(t *testing.T, login string, change func(*cloudfoundrysim.Behavi
 	if err != nil {
 		t.Fatal(err)
 	}
-	watchOut("the authority's key", string(key))
+	canaries.Add("the authority's key", string(key))
 	data["signer.crt"], data["signer.key"] = string(authority.PEM()), string(key)
 	seed := cloudfoundrysim.Seed{
 		ClientCAs: data["signer.crt"],
@@ -263,15 +263,18 @@ func TestCloudFoundryConditionsSayWhatToDo(t *testing.T) {
 			[]string{"the service instance lacks the role that /api/v1/MessageProcessingLogs needs", "an hour"},
 		},
 		{
-			"an instance that is not there", nil, v1alpha1.CloudFoundryCredential{Instance: "cpi-apo"},
+			"an instance that is not there", nil,
+			v1alpha1.CloudFoundryCredential{Instance: "cpi-apo"},
 			[]string{`there is no service instance "cpi-apo"`, "Space Developer"},
 		},
 		{
 			"a broker whose keys are used up", func(b *cloudfoundrysim.Behaviour, _ *cloudfoundrysim.Seed) { b.KeysPerInstance = 1 },
-			v1alpha1.CloudFoundryCredential{Instance: "uaa"}, []string{"the service broker did not make the key", "quota reached"},
+			v1alpha1.CloudFoundryCredential{Instance: "uaa"},
+			[]string{"the service broker did not make the key", "quota reached"},
 		},
 		{
-			"a broker that knows nothing of such keys", nil, v1alpha1.CloudFoundryCredential{Instance: "uaa", KeyType: "Certificate"},
+			"a broker that knows nothing of such keys", nil,
+			v1alpha1.CloudFoundryCredential{Instance: "uaa", KeyType: "Certificate"},
 			[]string{"the service broker did not make the key", "key-type is not known"},
 		},
 		{
@@ -281,11 +284,13 @@ func TestCloudFoundryConditionsSayWhatToDo(t *testing.T) {
 		},
 		{
 			"a user without a role in the space", func(_ *cloudfoundrysim.Behaviour, s *cloudfoundrysim.Seed) { s.Users[0].Spaces = nil },
-			v1alpha1.CloudFoundryCredential{Instance: "cpi-api"}, []string{`there is no organization "acme"`, "the user needs the role Space Developer in the space"},
+			v1alpha1.CloudFoundryCredential{Instance: "cpi-api"},
+			[]string{`there is no organization "acme"`, "the user needs the role Space Developer in the space"},
 		},
 		{
 			"a wrong password", func(_ *cloudfoundrysim.Behaviour, s *cloudfoundrysim.Seed) { s.Users[0].Password = "another" },
-			v1alpha1.CloudFoundryCredential{Instance: "cpi-api"}, []string{"check the login Secret and login.origin"},
+			v1alpha1.CloudFoundryCredential{Instance: "cpi-api"},
+			[]string{"check the login Secret and login.origin"},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

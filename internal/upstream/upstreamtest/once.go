@@ -84,7 +84,7 @@ func manyAtOnce(t *trial) error {
 	}
 	before := t.lab.Total()
 	const many = 6
-	requests, handles, errs := [many]upstream.Request{}, [many]upstream.Handle{}, [many]error{}
+	requests, handles, errs := make([]upstream.Request, many), make([]upstream.Handle, many), make([]error, many)
 	for i := range requests {
 		requests[i] = t.request()
 	}
@@ -101,16 +101,17 @@ func manyAtOnce(t *trial) error {
 		})
 	}
 	group.Wait()
-	if err := errors.Join(errs[:]...); err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("at the same time: %w", err)
 	}
-	for i, handle := range handles {
+	for i, r := range requests {
+		handle := handles[i]
 		if !t.lab.Accepts(handle.Material) {
 			return fmt.Errorf("the material of request %d is not accepted", i+1)
 		}
 		// Where nothing can be marked upstream, no ledger tells whose an object is.
 		if addressable(t.up) {
-			if err := t.counts(requests[i].Mark, 1, 1); err != nil {
+			if err := t.counts(r.Mark, 1, 1); err != nil {
 				return err
 			}
 		}

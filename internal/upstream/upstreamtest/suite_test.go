@@ -167,7 +167,7 @@ type account struct {
 
 // call makes one call: what a fault does, or what commit does, which holds the lock.
 func (a *account) call(ctx context.Context, call Call, commit func() error) error {
-	err, hangs := a.exchange(ctx, call, commit)
+	hangs, err := a.exchange(ctx, call, commit)
 	if hangs {
 		if a.shelf.sin == "outlives its caller" {
 			<-time.After(underWay + 2*promptly)
@@ -181,11 +181,12 @@ func (a *account) call(ctx context.Context, call Call, commit func() error) erro
 }
 
 // exchange reports besides whether an answer never comes.
-func (a *account) exchange(ctx context.Context, call Call, commit func() error) (err error, hangs bool) {
+func (a *account) exchange(ctx context.Context, call Call, commit func() error) (hangs bool, err error) {
 	a.shelf.mu.Lock()
 	defer a.shelf.mu.Unlock()
 	fault, struck := a.shelf.faults[call]
-	return a.answer(ctx, call, commit), struck && fault.Kind == Slow && ctx.Err() == nil && time.Now().After(a.pausedUntil)
+	err = a.answer(ctx, call, commit)
+	return struck && fault.Kind == Slow && ctx.Err() == nil && time.Now().After(a.pausedUntil), err
 }
 
 func (a *account) answer(ctx context.Context, call Call, commit func() error) error {
