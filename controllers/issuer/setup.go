@@ -52,7 +52,7 @@ func Setup(mgr ctrl.Manager, accounts *Accounts, options Options) error {
 		c = c.Watches(&v1alpha1.ClusterCredentialIssuer{}, &handler.EnqueueRequestForObject{}, changed)
 	}
 	return c.
-		Watches(&v1alpha1.APIClientCredential{}, recount()).
+		Watches(&v1alpha1.APIClientCredential{}, r.recount()).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.issuersOf), isLogin).
 		WatchesRawSource(source.Channel(accounts.recheck.out, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: options.Workers}).
@@ -89,11 +89,14 @@ func (r *Reconciler) issuersOf(ctx context.Context, secret client.Object) []reco
 
 // recount wakes the issuer of a credential that was made or is gone. The issuer of a
 // credential never changes, so updates don't matter.
-func recount() handler.EventHandler {
+func (r *Reconciler) recount() handler.EventHandler {
 	later := func(o client.Object, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		if c, ok := o.(*v1alpha1.APIClientCredential); ok {
 			key := types.NamespacedName{Namespace: c.Namespace, Name: c.Spec.IssuerRef.Name}
 			if c.Spec.IssuerRef.Cluster() {
+				if !r.Options.ClusterKinds {
+					return // to read it would start a watch that the operator has no right to
+				}
 				key.Namespace = ""
 			}
 			queue.AddAfter(reconcile.Request{NamespacedName: key}, countPause)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +38,11 @@ func TestTheSamplesApplyAsTheyAre(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Other tests have made kinds of the cluster of their own.
+	got := slices.DeleteFunc(strings.Fields(out), func(name string) bool {
+		kind, rest, _ := strings.Cut(name, "/")
+		return strings.HasPrefix(kind, "cluster") && !slices.Contains([]string{"apic", "quarterly"}, rest)
+	})
 	want := []string{
 		"apiclientcredential.credentials.claviger.dev/billing", "apiclientcredential.credentials.claviger.dev/cert-manager-tpp",
 		"apiclientcredential.credentials.claviger.dev/message-logs", "apiclientcredential.credentials.claviger.dev/message-logs-mtls",
@@ -47,7 +53,7 @@ func TestTheSamplesApplyAsTheyAre(t *testing.T) {
 		"rotationpolicy.credentials.claviger.dev/quarterly", "rotationpolicy.credentials.claviger.dev/restarting", "secret/apic-login",
 		"clustercredentialissuer.credentials.claviger.dev/apic", "clusterrotationpolicy.credentials.claviger.dev/quarterly",
 	}
-	if got := strings.Fields(out); strings.Join(got, " ") != strings.Join(want, " ") {
+	if strings.Join(got, " ") != strings.Join(want, " ") {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

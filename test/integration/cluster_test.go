@@ -197,6 +197,10 @@ func TestAnOperatorForSingleNamespacesHasRightsInThemAlone(t *testing.T) {
 	if conditions := other.get("billing").Status.Conditions; len(conditions) > 0 {
 		t.Errorf("a namespace that is not served is looked after: %s", describe(conditions))
 	}
+	// Nobody holds what is not served.
+	other.delete(other.get("billing"))
+	other.delete(other.issuer())
+	other.awaitGone(soon, other.credential())
 	x.delete(x.get("billing"))
 	x.awaitGone(soon, x.credential())
 	x.awaitIdle(0)

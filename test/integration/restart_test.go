@@ -184,14 +184,37 @@ func (i *interruptions) restart(t *testing.T) {
 // write here now, and its account and its user agent are both looked for.
 func (i *interruptions) idleMinute(t *testing.T, x *tenant) {
 	t.Helper()
-	began := x.mark()
+	// What earlier parts left behind is revoked while their namespaces end.
+	x.eventually(2*soon, func() string {
+		list := &corev1.NamespaceList{}
+		if err := i.world.Client.List(i.ctx, list); err != nil {
+			return err.Error()
+		}
+		for _, namespace := range list.Items {
+			if namespace.DeletionTimestamp != nil {
+				return "namespace " + namespace.Name + " still ends"
+			}
+		}
+		return ""
+	})
+	const counted = 10 * time.Second
+	began, rest := x.mark(), time.Now().Add(counted)
 	x.eventually(soon, func() string {
 		writes, err := i.world.Writes(began)
 		if err != nil {
 			return err.Error()
 		}
-		if began = x.mark(); len(writes) > 0 {
+		if len(writes) > 0 {
+			began, rest = x.mark(), time.Now().Add(counted)
 			return fmt.Sprintf("the operator still writes: %v", writes)
+		}
+		policy := &v1alpha1.RotationPolicy{}
+		if err := i.world.Client.Get(i.ctx, x.key("policy"), policy); err != nil {
+			return err.Error()
+		}
+		// Counts are written later than what they count.
+		if policy.Status.NotReady != 0 || time.Now().Before(rest) {
+			return "the policy may still count the credential whose status was wiped"
 		}
 		return ""
 	})
