@@ -34,7 +34,9 @@ var worst = []string{
 	"Publish/before",
 	"Publish/after",  // published, and nothing was told
 	"RollBack/after", // given up, and the good one is not back
-	"Retire/after",   // promised to be revoked, and alive
+	"ShowPrevious/after",
+	"HidePrevious/after", // taken away, and alive
+	"Retire/after",       // promised to be revoked, and alive
 	"Revoke/before",
 	"Revoke/after", // dead upstream, and the journal does not know
 	"Release/after",
@@ -125,6 +127,7 @@ func TestADeathAtAnyBoundaryChangesNoOutcome(t *testing.T) {
 		d.menders = append(d.menders, s.steady(mended, fmt.Sprintf("mended-%d", i), 6*time.Second, 12*time.Second))
 	}
 	s.rolling(s.namespace("rolling", "4s", time.Minute), "rolling")
+	s.showing(s.namespace("showing", "3s", time.Minute), "showing")
 	mortal := s.namespace("mortal", "4s", time.Minute)
 	for i := range 3 {
 		s.mortal(mortal, fmt.Sprintf("mortal-%d", i))
@@ -157,6 +160,9 @@ func TestADeathAtAnyBoundaryChangesNoOutcome(t *testing.T) {
 
 	s.operator()
 	s.end()
+	if s.shown == 0 {
+		t.Error("no Secret ever showed the version before the published one")
+	}
 }
 
 // crashAt runs an operator until it dies at a boundary.

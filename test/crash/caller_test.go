@@ -24,11 +24,44 @@ const (
 // Secret. A Secret that is missing or broken changes nothing, as for a process that
 // holds its environment. From the first publication on, no call may fail.
 func (s *stage) call(ns, secret string) {
+	workload := s.workload()
+	s.use(ns, secret, s.read, func(ctx context.Context, held pair) error { return ask(ctx, workload, s.sim.GatewayURL(), held) })
+}
+
+// workload is a client that trusts the gateway.
+func (s *stage) workload() *http.Client {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(s.sim.CA())
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}
-	workload := &http.Client{Transport: transport, Timeout: 10 * time.Second}
-	s.use(ns, secret, s.read, func(ctx context.Context, held pair) error { return ask(ctx, workload, s.sim.GatewayURL(), held) })
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}}, Timeout: 10 * time.Second}
+}
+
+// callPrevious calls with what the Secret shows of the version before. It is taken away
+// before it is revoked, so a call fails only after it has gone from there.
+func (s *stage) callPrevious(ns, secret string) {
+	workload := s.workload()
+	s.use(ns, secret, s.readPrevious, func(ctx context.Context, held pair) error {
+		err := ask(ctx, workload, s.sim.GatewayURL(), held)
+		if err == nil {
+			return nil
+		}
+		if now, unread := s.readPrevious(ctx, ns, secret); unread != nil || now != held {
+			return nil
+		}
+		return fmt.Errorf("the version before, which the Secret still shows: %w", err)
+	})
+}
+
+// readPrevious reads what a Secret shows of the version before the published one.
+func (s *stage) readPrevious(ctx context.Context, ns, name string) (pair, error) {
+	secret := &corev1.Secret{}
+	err := s.world.Client.Get(ctx, client.ObjectKey{Namespace: ns, Name: name}, secret)
+	p := pair{string(secret.Data["client_id"+old.Suffix]), string(secret.Data["client_secret"+old.Suffix])}
+	if p.whole() {
+		s.mu.Lock()
+		s.shown++
+		s.mu.Unlock()
+	}
+	return p, err
 }
 
 // use is call for any upstream: with what finds the pair in a Secret, and what tries it.

@@ -33,6 +33,8 @@ type actor struct {
 	requests, issues int
 	// rollout are the workloads that its credential restarts.
 	rollout []v1alpha1.RolloutTarget
+	// previous says where its Secret shows the version before the published one.
+	previous *v1alpha1.PreviousKeys
 	// keeps: its versions and its Secret outlive the credential.
 	keeps bool
 
@@ -123,7 +125,7 @@ func (a *actor) create(policy v1alpha1.DeletionPolicy, issuer string) bool {
 				IBMAPIConnect: &v1alpha1.IBMAPIConnectCredential{
 					ConsumerOrg: a.app.ConsumerOrg, App: a.app.App, Probe: &v1alpha1.IBMAPIConnectProbe{Path: "/orders/v1/health"},
 				},
-				Secret:         v1alpha1.TargetSecret{Name: a.secret},
+				Secret:         v1alpha1.TargetSecret{Name: a.secret, Previous: a.previous},
 				DeletionPolicy: policy,
 				Rollout:        a.rollout,
 			},
@@ -222,6 +224,23 @@ func (s *stage) steady(ns, name string, least, most time.Duration) *actor {
 		return a.curtain.Err() != nil || a.rotate()
 	})
 	return a
+}
+
+// old is where previous versions stand.
+var old = &v1alpha1.PreviousKeys{Suffix: "_old"}
+
+// showing rotates, and its Secret shows the version before as well. Whatever stands there
+// is accepted, so a workload that tries both never finds a dead one.
+func (s *stage) showing(ns, name string) {
+	s.t.Helper()
+	a := s.actor(ns, name)
+	a.issues, a.previous = 1, old
+	s.call(ns, a.secret)
+	s.callPrevious(ns, a.secret)
+	a.play(func() bool { return a.create(v1alpha1.DeletionRevoke, "apic") && a.published() }, func() bool {
+		a.pause(4*time.Second, 7*time.Second) // more than an overlap, which begins anew with each version
+		return a.curtain.Err() != nil || a.rotate()
+	})
 }
 
 // rolling rotates under a Deployment that is restarted for each version, and for none twice.

@@ -40,6 +40,7 @@ var lives = map[rotation.Action]life{
 	rotation.AddFinalizer: unseen, rotation.HoldIssuer: unseen, rotation.CreateIntent: unseen, rotation.Issue: unseen, rotation.Verify: unseen,
 	rotation.Publish: unseen, rotation.NotePublished: unseen, rotation.Claim: begun,
 	rotation.Retire: rotating, rotation.Revoke: rotating, rotation.Release: rotating, credential.ProjectStatus: wishful,
+	rotation.ShowPrevious: showing, rotation.HidePrevious: showing,
 	rotation.Restart: deployed, rotation.NoteRollout: deployed, rotation.MarkRepublish: damaged, rotation.RollBack: regretted,
 	rotation.NoteRefusal: refused, rotation.Fail: refused, rotation.NoteRevoked: refused,
 	rotation.DeleteTarget: deleted, rotation.RemoveFinalizer: deleted,
@@ -76,7 +77,7 @@ func nameOf(boundary string) string { return strings.ToLower(strings.ReplaceAll(
 // nothing holds its namespace.
 func TestADeletionAtAnyBoundaryLeavesNothing(t *testing.T) {
 	t.Parallel()
-	t.Run("of effects that a deletion has as well", func(t *testing.T) {
+	t.Run("of effects that end a version", func(t *testing.T) {
 		t.Parallel()
 		d := &director{stage: newStage(t, newWorld(t))}
 		between := d.crowd("overlap", "1h")
@@ -92,7 +93,7 @@ func TestADeletionAtAnyBoundaryLeavesNothing(t *testing.T) {
 		}
 		d.bury(crowds)
 	})
-	t.Run("of effects that it has not", func(t *testing.T) {
+	t.Run("of the others", func(t *testing.T) {
 		t.Parallel()
 		d := &director{stage: newStage(t, newWorld(t))}
 		never := d.crowd("never-seen", "1h")
@@ -106,10 +107,11 @@ func TestADeletionAtAnyBoundaryLeavesNothing(t *testing.T) {
 	})
 }
 
-// The effects that a deletion shares, the others, and those that come after a minute or so.
+// The effects that a deletion shares or the end of an overlap brings, the others, and those
+// that come after a minute or so.
 var (
 	leaving = []rotation.Action{
-		rotation.Retire, rotation.Revoke, rotation.Release, rotation.DeleteTarget, rotation.RemoveFinalizer, credential.ProjectStatus,
+		rotation.HidePrevious, rotation.Retire, rotation.Revoke, rotation.Release, rotation.DeleteTarget, rotation.RemoveFinalizer, credential.ProjectStatus,
 	}
 	late    = []rotation.Action{rotation.NoteRefusal, rotation.Fail, rotation.NoteRevoked}
 	staying = slices.DeleteFunc(slices.Sorted(maps.Keys(lives)), func(effect rotation.Action) bool {
@@ -231,6 +233,14 @@ func deployed(c *crowd) {
 		if err := c.world.Client.Create(c.ctx, podless(a.ns, a.name)); err != nil {
 			c.t.Fatal(err)
 		}
+	}
+	rotating(c)
+}
+
+// showing are to have their first version shown beside a second one.
+func showing(c *crowd) {
+	for _, a := range c.members {
+		a.previous = old
 	}
 	rotating(c)
 }

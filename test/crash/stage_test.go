@@ -61,6 +61,8 @@ type stage struct {
 	// faults are broken promises, in the words of whoever saw them.
 	faults []string
 	calls  int
+	// shown is how often a previous version was seen beside the published one.
+	shown int
 	// abandoned are client ids that live on upstream on an administrator's word.
 	abandoned map[string]bool
 }
