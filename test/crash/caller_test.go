@@ -40,14 +40,11 @@ func (s *stage) workload() *http.Client {
 func (s *stage) callPrevious(ns, secret string) {
 	workload := s.workload()
 	s.use(ns, secret, s.readPrevious, func(ctx context.Context, held pair) error {
-		err := ask(ctx, workload, s.sim.GatewayURL(), held)
-		if err == nil {
-			return nil
+		refused := ask(ctx, workload, s.sim.GatewayURL(), held)
+		if now, err := s.readPrevious(ctx, ns, secret); refused != nil && err == nil && now == held {
+			return fmt.Errorf("the version before, which the Secret still shows: %w", refused)
 		}
-		if now, unread := s.readPrevious(ctx, ns, secret); unread != nil || now != held {
-			return nil
-		}
-		return fmt.Errorf("the version before, which the Secret still shows: %w", err)
+		return nil // also if it failed: it has gone from the Secret
 	})
 }
 
