@@ -416,10 +416,11 @@ func (r *Reconciler) note(ctx context.Context, s *scope, step rotation.Step) err
 }
 
 // rollBack gives up a version that has served. That it has is noted with it: nothing else
-// would say so once the version before it is published again.
+// would say so once the version before it is published again. It is no failure of the upstream,
+// so nothing backs off because of it.
 func (r *Reconciler) rollBack(ctx context.Context, s *scope, step rotation.Step, now time.Time) error {
 	v := s.version(step.Version)
-	if err := r.edit(ctx, s, v, journal.Published(), journal.FailedAt(now, v.Failures+1)); err != nil {
+	if err := r.edit(ctx, s, v, journal.Published(), journal.FailedAt(now, v.Failures)); err != nil {
 		return err
 	}
 	r.Metrics.Rotated(s.member, "rolled back")

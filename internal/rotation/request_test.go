@@ -192,15 +192,15 @@ func requestDecisions() []decision {
 			Step{Action: Release, Version: 1},
 		},
 		{
-			"if the earlier version vanished in the middle a successor is due at once", both(givenUp, func(f *facts) { f.Versions = f.Versions[1:]; f.Versions[0].FailedAt = ago(time.Hour) }),
+			"if the earlier version vanished in the middle a successor is due at once", both(givenUp, func(f *facts) { f.Versions = f.Versions[1:] }),
 			Step{
 				Action: CreateIntent, Version: 3, Replaces: 2, Cause: "version 2 was rolled back, and no earlier one is left",
 				Needs: FactCredential | FactIssuer | FactGuard,
 			},
 		},
 		{
-			"whoever asks for a rotation after a rollback gets one", both(restored, func(f *facts) {
-				f.Credential.RotateRequestedAt, f.Versions[1].FailedAt = noon, ago(time.Hour)
+			"whoever asks for a rotation after a rollback gets one at once", both(restored, func(f *facts) {
+				f.Credential.RotateRequestedAt = noon
 			}),
 			Step{
 				Action: CreateIntent, Version: 3, Replaces: 1, Cause: "requested", Answers: noon,

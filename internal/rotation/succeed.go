@@ -236,8 +236,9 @@ func (s *situation) hindrance(d *due) (*Problem, time.Time) {
 					"version %d was rolled back on request; a renewal is made at %s, or when one is requested", newest.Number, text(retry))}, retry
 			}
 		}
-		before := d.emergency && newest.IntentAt.Before(d.answers)
-		if retry := newest.FailedAt.Add(Backoff(newest.Failures)); s.now.Before(retry) && !before {
+		// What was accepted and not wanted says nothing about whether the next one is.
+		free := newest.rolledBack() || d.emergency && newest.IntentAt.Before(d.answers)
+		if retry := newest.FailedAt.Add(Backoff(newest.Failures)); s.now.Before(retry) && !free {
 			return &Problem{Reason: "BackingOff", Message: fmt.Sprintf(
 				"version %d was never accepted; the next one is made at %s, after failure %d in a row", newest.Number, text(retry), newest.Failures)}, retry
 		}
