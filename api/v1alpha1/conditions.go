@@ -90,6 +90,9 @@ const (
 	// ReasonQueued: other credentials of the issuer are being renewed; this one
 	// follows.
 	ReasonQueued = "Queued"
+	// ReasonWindowTooLate: the upstream ends the version before a window opens that leaves
+	// enough time.
+	ReasonWindowTooLate = "WindowTooLate"
 	// ReasonWaitingForWindow: a renewal or a retirement is due and waits for the
 	// policy's window.
 	ReasonWaitingForWindow = "WaitingForWindow"

@@ -82,6 +82,17 @@ type RotationPolicySpec struct {
 	// +kubebuilder:validation:MaxItems=16
 	Windows []Window `json:"windows,omitempty"`
 
+	// ExpiringOutsideWindows says what happens if the upstream ends a version before the next
+	// window opens: Renew (default) renews it outside of the windows, while half of the time
+	// between renewBefore and the end is left; Wait keeps to the windows, and workloads may be left with
+	// a credential that has ended. Either is announced with reason WindowTooLate as soon as it
+	// is known. Example: "Wait".
+	//
+	// +optional
+	// +kubebuilder:default=Renew
+	// +kubebuilder:validation:Enum=Renew;Wait
+	ExpiringOutsideWindows ExpiringOutsideWindows `json:"expiringOutsideWindows,omitempty"`
+
 	// Verify says how new material is proven before it is published.
 	//
 	// +optional
@@ -191,6 +202,16 @@ const (
 	AfterDeadlineHold AfterDeadline = "Hold"
 	// AfterDeadlineRetire revokes it.
 	AfterDeadlineRetire AfterDeadline = "Retire"
+)
+
+// ExpiringOutsideWindows is what becomes of a version that ends before a window opens.
+type ExpiringOutsideWindows string
+
+const (
+	// ExpiringRenew renews it before.
+	ExpiringRenew ExpiringOutsideWindows = "Renew"
+	// ExpiringWait lets it end.
+	ExpiringWait ExpiringOutsideWindows = "Wait"
 )
 
 // Window is a repeated span of time.

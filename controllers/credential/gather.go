@@ -286,7 +286,7 @@ func (s *scope) resolvePolicy() {
 			return
 		}
 		s.policy.RotateAfter, s.policy.Overlap, s.policy.Windows = preferences.RotateAfter, preferences.Overlap, preferences.Windows
-		s.policy.RenewBefore = preferences.RenewBefore
+		s.policy.RenewBefore, s.policy.KeepsWindows = preferences.RenewBefore, preferences.KeepsWindows
 		s.policy.Uptake, s.policy.Rollout = rotation.Uptake(preferences.Uptake), rotation.Rollout(preferences.Rollout)
 		if preferences.VerifyTimeout > 0 {
 			s.policy.VerifyTimeout = preferences.VerifyTimeout

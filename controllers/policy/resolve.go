@@ -27,6 +27,8 @@ type Preferences struct {
 	// RenewBefore is how long before the upstream's own end a version is renewed; zero is a
 	// third of its life.
 	RenewBefore interval.Interval
+	// KeepsWindows: what the upstream ends before the next window opens is not renewed before.
+	KeepsWindows bool
 	// Windows for routine renewal and retirement; none means always.
 	Windows interval.Windows
 	// VerifyTimeout is how long refusals of new material are patience; zero leaves it
@@ -116,6 +118,7 @@ func Compile(spec v1alpha1.RotationPolicySpec) (Preferences, error) {
 	default:
 		p.RenewBefore = before
 	}
+	p.KeepsWindows = spec.ExpiringOutsideWindows == v1alpha1.ExpiringWait
 	for i, w := range spec.Windows {
 		window, err := interval.ParseWindow(w.Schedule, w.Duration.Duration.String(), w.TimeZone)
 		if err != nil {

@@ -161,7 +161,51 @@ func answerDecisions() []decision {
 			}),
 			Step{Action: Wait, Until: in(4*days - (4*days+time.Hour)/2)},
 		},
+		{"a window that opens early enough is waited for", both(expires(4*days), within("0 2 * * THU")), Step{
+			Action: Wait, Until: at("2026-03-05T02:00:00Z"),
+			Notice: stuck("WaitingForWindow", "a renewal is due and waits for the window that opens at 2026-03-05T02:00:00Z"),
+		}},
+		{
+			"one that opens too late is not", both(expires(4*days), within("0 2 * * SAT")),
+			Step{
+				Action: CreateIntent, Version: 2, Replaces: 1, Cause: "version 1 expires at " + text(in(4*days)),
+				Needs: FactCredential | FactIssuer | FactGuard,
+			},
+		},
+		{"which is said early", both(expires(6*days), within("0 2 * * MON")), Step{
+			Action: Wait, Until: in(6*days - 16*days/3), Problem: stuck("WindowTooLate", "version 1 expires at "+text(in(6*days))+
+				" and no window opens early enough: it is renewed at "+text(in(6*days-16*days/3))+", outside of the windows. Add a window or lengthen renewBefore"),
+		}},
+		{"and not where one opens early enough", both(expires(6*days), within("0 2 * * SAT")), Step{Action: Wait, Until: in(6*days - 16*days/3)}},
+		{"windows are kept until the end if the policy says so", both(expires(4*days), within("0 2 * * SAT"), keeping), Step{
+			Action: Wait, Until: at("2026-03-07T02:00:00Z"),
+			Notice: stuck("WaitingForWindow", "a renewal is due and waits for the window that opens at 2026-03-07T02:00:00Z"),
+		}},
+		{"and beyond it, which is said early", both(expires(6*days), within("0 2 * * WED"), keeping), Step{
+			Action: Wait, Until: in(6*days - 16*days/3), Problem: stuck("WindowTooLate", "version 1 expires at "+text(in(6*days))+
+				" and is renewed at 2026-03-11T02:00:00Z, when the next window opens: workloads fail in between. "+
+				"Add a window, lengthen renewBefore, or let expiringOutsideWindows be Renew"),
+		}},
 	}
+}
+
+func at(s string) time.Time {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+func keeping(f *facts) { f.policy.KeepsWindows = true }
+
+// within has a policy with a window of four hours.
+func within(schedule string) func(*facts) {
+	w, err := interval.ParseWindow(schedule, "4h", "UTC")
+	if err != nil {
+		panic(err)
+	}
+	return func(f *facts) { f.policy.Windows = interval.Windows{w} }
 }
 
 func TestAbsenceIsBelievedTheSecondTimeAfterAnUnknownOutcome(t *testing.T) {

@@ -42,6 +42,7 @@ var keep = []rule{
 	roll,
 	retirePredecessors,
 	renderAgain,
+	announceExpiry,
 }
 
 // end is the way of a credential that is being deleted.

@@ -264,8 +264,10 @@ type Policy struct {
 	// RenewBefore is how long before the upstream's own end a successor is due; zero means a
 	// third of the version's life.
 	RenewBefore interval.Interval
-	// Windows bind routine renewal and retirement.
-	Windows interval.Windows
+	// Windows bind routine renewal and retirement. KeepsWindows: also the renewal of what the
+	// upstream ends before the next one opens.
+	Windows      interval.Windows
+	KeepsWindows bool
 	// Uptake says whether pods are watched.
 	Uptake Uptake
 	// Rollout says how workloads are restarted.

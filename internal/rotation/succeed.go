@@ -146,9 +146,7 @@ func (s *situation) due() *due {
 	return &due{cause: "older than " + s.policy.RotateAfter.String(), routine: true}
 }
 
-// expiring: the upstream ends the version by itself. Windows bind a renewal for expiry only
-// while the next one opens early enough: half of the time that is left is kept for
-// verification and uptake (hazard H15).
+// expiring: the upstream ends the version by itself.
 func (s *situation) expiring(v *Version) *due {
 	by := ExpiresBy(s.policy, v)
 	if by.IsZero() {
@@ -159,12 +157,47 @@ func (s *situation) expiring(v *Version) *due {
 		return nil
 	}
 	d := &due{cause: "version " + strconv.FormatInt(v.Number, 10) + " expires at " + text(v.ExpiresAt)}
-	latest := by.Add(v.ExpiresAt.Sub(by) / 2)
-	if next, ok := s.policy.Windows.Next(s.now); ok && next.After(s.now) && next.Before(latest) {
-		d.routine = true
-	}
+	at, _ := expiryRenewal(s.policy, v, s.now)
+	d.routine = at.After(s.now)
 	d.urgent = !d.routine
 	return d
+}
+
+// expiryRenewal is when a version is renewed because the upstream ends it. Windows bind such
+// a renewal only while one opens early enough: half of the time that is left is kept for
+// verification and uptake (hazard H15). late: none does.
+func expiryRenewal(p Policy, v *Version, now time.Time) (at time.Time, late bool) {
+	by := ExpiresBy(p, v)
+	next, ok := p.Windows.Next(lastOf(by, now))
+	latest := by.Add(v.ExpiresAt.Sub(by) / 2)
+	if p.KeepsWindows {
+		latest = v.ExpiresAt
+	}
+	late = len(p.Windows) > 0 && (!ok || !next.Before(latest))
+	if ok && next.After(now) && (!late || p.KeepsWindows) {
+		return next, late
+	}
+	return by, late
+}
+
+// announceExpiry tells early that no window opens in time for what the upstream ends.
+func announceExpiry(s *situation) *Step {
+	v := s.published()
+	if v == nil || !v.live() || v.ExpiresAt.IsZero() || s.inFlight() != nil {
+		return nil
+	}
+	at, late := expiryRenewal(s.policy, v, s.now)
+	if !late {
+		return nil
+	}
+	message := fmt.Sprintf("version %d expires at %s and no window opens early enough: it is renewed at %s, outside of the windows. Add a window or lengthen renewBefore",
+		v.Number, text(v.ExpiresAt), text(at))
+	if s.policy.KeepsWindows {
+		message = fmt.Sprintf("version %d expires at %s and is renewed at %s, when the next window opens: workloads fail in between. "+
+			"Add a window, lengthen renewBefore, or let expiringOutsideWindows be Renew", v.Number, text(v.ExpiresAt), text(at))
+	}
+	s.note(&Problem{Reason: "WindowTooLate", Message: message}, nil, time.Time{})
+	return nil
 }
 
 // dueAt is the age at which a successor is wanted, less the jitter that spreads a

@@ -23,8 +23,10 @@ func Timeline(o Observed, p Policy, now time.Time) Plan {
 	if !p.RotateAfter.IsUnlimited() && p.Problem == nil {
 		plan.RenewsAt = inWindow(p, dueAt(p, o.Credential.UID, current.IntentAt), now)
 	}
-	if by := ExpiresBy(p, current); !by.IsZero() && (plan.RenewsAt.IsZero() || by.Before(plan.RenewsAt)) {
-		plan.RenewsAt = by
+	if !current.ExpiresAt.IsZero() {
+		if at, _ := expiryRenewal(p, current, now); plan.RenewsAt.IsZero() || at.Before(plan.RenewsAt) {
+			plan.RenewsAt = at
+		}
 	}
 	for i := range s.Versions {
 		v := &s.Versions[i]

@@ -200,3 +200,19 @@ func TestVenafiPolicyIsSaidInTheCondition(t *testing.T) {
 		t.Errorf("%d requests", requests)
 	}
 }
+
+// An end before which no window opens is announced long before.
+func TestAnEndThatNoWindowWaitsForIsAnnounced(t *testing.T) {
+	t.Parallel()
+	x := newVenafiTenant(t, "Certificates", nil)
+	tomorrow := time.Now().UTC().AddDate(0, 0, 1) // and then in a year
+	once := []v1alpha1.Window{{Schedule: tomorrow.Format("0 0 2 1 *"), Duration: metav1.Duration{Duration: time.Hour}, TimeZone: "UTC"}}
+	update(x.tenant, "policy", &v1alpha1.RotationPolicy{}, func(p *v1alpha1.RotationPolicy) { p.Spec.Windows = once })
+	x.askAs(wantedCertificate(), corev1.SecretTypeTLS, v1alpha1.SecretTemplate{Preset: "TLS"})
+	x.awaitReady("billing")
+	x.await(soon, v1alpha1.ConditionAttention, state{"True", v1alpha1.ReasonWindowTooLate}, "no window opens early enough", "outside of the windows")
+	update(x.tenant, "policy", &v1alpha1.RotationPolicy{}, func(p *v1alpha1.RotationPolicy) { p.Spec.ExpiringOutsideWindows = v1alpha1.ExpiringWait })
+	x.await(soon, v1alpha1.ConditionAttention, state{"True", v1alpha1.ReasonWindowTooLate}, "workloads fail in between")
+	update(x.tenant, "policy", &v1alpha1.RotationPolicy{}, func(p *v1alpha1.RotationPolicy) { p.Spec.Windows = nil })
+	x.await(soon, v1alpha1.ConditionAttention, state{})
+}

@@ -131,5 +131,5 @@ func (w *World) ended() error {
 	return nil
 }
 
-// history are reasons that tell what was, for as long as nothing new has happened.
-var history = map[string]bool{"VersionFailed": true, "RolledBack": true, "RollbackImpossible": true}
+// history are reasons that tell what was, or will be, for as long as nothing new has happened.
+var history = map[string]bool{"WindowTooLate": true, "VersionFailed": true, "RolledBack": true, "RollbackImpossible": true}

@@ -56,6 +56,8 @@ func Variants() []*Variant {
 	if w, err := interval.ParseWindow("*/20 * * * *", "10m", "UTC"); err == nil {
 		windows.Windows = interval.Windows{w}
 	}
+	rarely := onRequest
+	rarely.Windows = windows.Windows
 	return []*Variant{
 		Plain(),
 		{Name: "by age", Capabilities: of(WriteAhead), Policy: byAge, Renewals: 1},
@@ -68,6 +70,7 @@ func Variants() []*Variant {
 		{Name: "made here, and ended by the upstream", Capabilities: of(WriteAhead), Policy: onRequest, Life: 16 * time.Minute, Renewals: 2},
 		{Name: "shown once, and ended by the upstream", Class: ShownOnce, Capabilities: of(ShownOnce), Policy: onRequest, Life: 16 * time.Minute, Renewals: 2},
 		{Name: "one version at a time", Capabilities: with(func(c *rotation.Capabilities) { c.MaxLive = 1 }), Policy: onRequest},
+		{Name: "an end that no window waits for", Class: ShownOnce, Capabilities: of(ShownOnce), Policy: rarely, Life: 16 * time.Minute, Renewals: 2},
 		{Name: "two versions at a time", Capabilities: with(func(c *rotation.Capabilities) { c.MaxLive = 2 }), Policy: onRequest},
 		{Name: "five versions at a time", Capabilities: with(func(c *rotation.Capabilities) { c.MaxLive = 5 }), Policy: onRequest},
 		{Name: "pods are waited for", Capabilities: of(WriteAhead), Policy: withUptake(true), Dimensions: []func() Dimension{newWorkload}},
