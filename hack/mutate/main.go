@@ -2,7 +2,11 @@
 // whether they notice. The one idea: a proof that survives a broken planner proves
 // nothing. Nothing is written into the tree: each mutant is an overlay of one file.
 //
-//	usage: mutate [-every N] [-list] [-workers N] PACKAGE...
+//	usage: mutate [-every N] [-only SUBSTRING] [-list] [-workers N] PACKAGE...
+//
+// The tables are asked first, because they take a second; the search and the stories only
+// about mutants that the tables do not notice. A sample (-every) is drawn by the hash of a
+// mutant's name, so that it stays the same while other functions change.
 //
 // A mutant that survives must be explained in testdata/survivors.txt beside this file, by
 // its name; an unexplained one, and an explanation that explains none, fail the run.
@@ -12,16 +16,19 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"go/ast"
 	"go/format"
 	"go/parser"
 	"go/token"
+	"hash/fnv"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,7 +54,8 @@ func main() {
 
 func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	flags := flag.NewFlagSet("mutate", flag.ContinueOnError)
-	every := flags.Int("every", 1, "try only every n-th mutant")
+	every := flags.Uint("every", 1, "try only one in n mutants")
+	only := flags.String("only", "", "try only mutants whose name contains this")
 	list := flags.Bool("list", false, "only list the mutants")
 	workers := flags.Int("workers", 2, "how many are tried at a time")
 	if err := flags.Parse(args); err != nil {
@@ -70,8 +78,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		all = append(all, found...)
 	}
 	var chosen []Mutant
-	for i, m := range all {
-		if i%*every == 0 {
+	for _, m := range all {
+		if drawn(m.Name, *every) && strings.Contains(m.Name, *only) {
 			chosen = append(chosen, m)
 		}
 	}
@@ -87,13 +95,39 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			return fmt.Errorf("the tests of %s fail without any change", p)
 		}
 	}
-	alive, byModel := try(ctx, chosen, *workers, progress)
-	fmt.Fprintf(out, "%d of %d mutants are noticed by the search and the stories alone\n", byModel, len(chosen))
-	return judge(out, alive, chosen, explained, *every == 1)
+	alive, byTables := try(ctx, chosen, *workers, progress)
+	fmt.Fprintf(out, "%d of %d mutants are noticed by the tables, %d more by the search and the stories\n", byTables, len(chosen), len(chosen)-byTables-len(alive))
+	return errors.Join(judge(out, alive, chosen, explained), stale(all, explained))
+}
+
+// drawn says whether a mutant is in a sample of one in every.
+func drawn(name string, every uint) bool {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name)) // never fails, as package hash promises
+	return h.Sum32()%uint32(max(every, 1)) == 0
+}
+
+// stale finds explanations of mutants that there are no longer.
+func stale(all []Mutant, explained map[string]string) error {
+	exists := map[string]bool{}
+	for _, m := range all {
+		exists[m.Name] = true
+	}
+	var gone []string
+	for name := range explained {
+		if !exists[name] {
+			gone = append(gone, name)
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	slices.Sort(gone)
+	return fmt.Errorf("testdata/survivors.txt explains mutants that do not exist: %s", strings.Join(gone, "; "))
 }
 
 // judge compares who survived with who may.
-func judge(out io.Writer, alive map[string]bool, chosen []Mutant, explained map[string]string, whole bool) error {
+func judge(out io.Writer, alive map[string]bool, chosen []Mutant, explained map[string]string) error {
 	bad := 0
 	for _, m := range chosen {
 		switch why, ok := explained[m.Name]; {
@@ -102,7 +136,7 @@ func judge(out io.Writer, alive map[string]bool, chosen []Mutant, explained map[
 			bad++
 		case alive[m.Name]:
 			fmt.Fprintf(out, "survived  %s: %s\n", m.Name, why)
-		case ok && whole:
+		case ok:
 			fmt.Fprintf(out, "NOTICED   %s: its explanation is not needed any more\n", m.Name)
 			bad++
 		}
@@ -271,9 +305,9 @@ var model = []test{{"-run", "EveryLife|Stories", "./internal/rotation/rotationte
 func tables(folder string) []test { return []test{{"./" + folder}} }
 
 // try runs the tests on each mutant and returns the names of those that nobody noticed,
-// and how many the model noticed. It tells each verdict at once: a long run that is broken
+// and how many the tables noticed. It tells each verdict at once: a long run that is broken
 // off has not run for nothing.
-func try(ctx context.Context, all []Mutant, workers int, progress io.Writer) (alive map[string]bool, byModel int) {
+func try(ctx context.Context, all []Mutant, workers int, progress io.Writer) (alive map[string]bool, byTables int) {
 	alive = map[string]bool{}
 	var mu sync.Mutex
 	tried := 0
@@ -282,13 +316,13 @@ func try(ctx context.Context, all []Mutant, workers int, progress io.Writer) (al
 	for range workers {
 		group.Go(func() {
 			for m := range queue {
-				unseen := passes(ctx, m, model...)
-				survives := unseen && passes(ctx, m, tables(filepath.Dir(m.file))...)
+				unseen := passes(ctx, m, tables(filepath.Dir(m.file))...)
+				survives := unseen && passes(ctx, m, model...)
 				mu.Lock()
-				verdict := "noticed by the tables"
+				verdict := "noticed by the search"
 				if !unseen {
-					byModel++
-					verdict = "noticed by the search"
+					byTables++
+					verdict = "noticed by the tables"
 				}
 				if survives {
 					alive[m.Name] = true
@@ -305,7 +339,7 @@ func try(ctx context.Context, all []Mutant, workers int, progress io.Writer) (al
 	}
 	close(queue)
 	group.Wait()
-	return alive, byModel
+	return alive, byTables
 }
 
 // passes reports whether tests are content with a mutant. One that does not compile is
