@@ -198,6 +198,10 @@ const (
 	// ReasonClusterMoved: the journal was written by another cluster (a restore, a
 	// clone); nothing is written upstream.
 	ReasonClusterMoved = "ClusterMoved"
+	// ReasonJournalBehind: the Secret bears a version that is newer than the journal, so an
+	// older backup of the journal was restored: an earlier version is put back only if the
+	// upstream accepts it.
+	ReasonJournalBehind = "JournalBehind"
 	// ReasonJournalTooNew: the journal was written by a newer operator; this one
 	// only reads.
 	ReasonJournalTooNew = "JournalTooNew"

@@ -329,8 +329,27 @@ func (s *scope) observeTarget() rotation.Target {
 			s.template != nil && s.target.Hint.Template != s.template.Hash())
 		return t
 	}
-	t.Drift = s.target.Data == nil
+	t.Drift, t.Unknown = s.target.Data == nil, s.unknown()
 	return t
+}
+
+// mostAhead is by how much a target can be ahead of its journal: a number that somebody wrote
+// there must not use up the numbers that there are.
+const mostAhead = 10000
+
+// unknown is the number of the version that the target bears, whose nonce the journal does not
+// know. A hint is believed whoever wrote it, as a restored Secret's managers say nothing: a
+// forged one costs its author a login upstream.
+func (s *scope) unknown() int64 {
+	number, err := strconv.ParseInt(s.target.Version, 10, 64)
+	newest := int64(0)
+	if len(s.versions) > 0 {
+		newest = s.versions[len(s.versions)-1].Number
+	}
+	if err != nil || s.target.Hint.Nonce == "" || number < 0 || number > newest+mostAhead {
+		return 0
+	}
+	return number
 }
 
 // asWritten reports whether the target is, byte for byte, as this operator would

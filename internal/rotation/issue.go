@@ -56,6 +56,9 @@ func carryOn(s *situation) *Step {
 	if v.Ineffective {
 		return s.fail(v, "the upstream answered with the credential that is published already: that is no rotation")
 	}
+	if s.ahead(v) && v.Answered && !s.caps.Verifies {
+		return s.fail(v, fmt.Sprintf("the Secret bears version %d, so this one may have been revoked since, and this upstream cannot be asked", s.Target.Unknown))
+	}
 	if v.Answered && (v.Accepted || !s.caps.Verifies) {
 		switch {
 		case s.now.Before(v.NotBefore):

@@ -33,6 +33,7 @@ var keep = []rule{
 	refuseForeignSecrets,
 	refuseBadSpec,
 	lookAtDrift,
+	lookBehind,
 	putBack,
 	carryOn,
 	confirmDoubts,

@@ -17,6 +17,10 @@ func keepDecisions() []decision {
 	noAccount := stalled("LoginFailed", "who are you")
 	revoking := stuck("Retiring", "version 1 is being revoked")
 	terminating := both(overlapping, func(f *facts) { f.Versions[0].Terminating = true })
+	behind := func(f *facts) { f.Target.Published, f.Target.Unknown = 0, 3 }
+	asked := func(stalled bool, why string) *Problem {
+		return &Problem{Reason: "JournalBehind", Stalled: stalled, Message: "the Secret bears version 3, which the journal does not know: version 1 is put back only if the upstream accepts it; " + why}
+	}
 	publishedNow := func(f *facts) { f.Target.PublishedAt = noon }
 	deletedTarget := func(f *facts) { f.Target = Target{} }
 	overlappingDeleted := both(overlapping, deletedTarget, func(f *facts) { f.Versions[1].OncePublished = false })
@@ -165,6 +169,52 @@ func keepDecisions() []decision {
 			"an observer puts a target back", both(deletedTarget, func(f *facts) { f.Operator.ObserveOnly = true }),
 			Step{Action: Publish, Version: 1, Needs: FactTarget | FactCredential, Cause: "the Secret was deleted or edited"},
 		},
+		{
+			"a target that is newer than the cached journal is read with the journal (C6)", both(behind, func(f *facts) { f.Fresh = FactTarget }),
+			Step{Action: Look, Needs: FactJournal},
+		},
+		{"where the journal is behind, the upstream is asked before anything is put back (C6)", behind, Step{Action: Verify, Version: 1}},
+		{
+			"what it accepts is put back", both(behind, func(f *facts) { f.Versions[0].Accepted = true }),
+			Step{Action: Publish, Version: 1, Needs: FactTarget | FactCredential, Cause: "the Secret was deleted or edited"},
+		},
+		{"an old copy of the Secret is no sign of that, and is replaced at once", both(overlapping, func(f *facts) {
+			f.Target.Published, f.Target.Unknown, f.Account.Problem = 0, 2, noAccount
+		}), Step{Action: Publish, Version: 2, Needs: FactTarget | FactCredential, Cause: "the Secret was deleted or edited"}},
+		{"what it refuses is followed by a version with a number of its own (C3)", both(behind, func(f *facts) { f.Versions[0].Refused = true }), Step{
+			Action: CreateIntent, Version: 4, Cause: "the Secret bears version 3, which the journal does not know, and no earlier one can be put back",
+			Needs: FactCredential | FactIssuer | FactGuard | FactTarget | FactJournal,
+		}},
+		{"so it is where no upstream can be asked", both(behind, func(f *facts) { f.caps.Verifies = false }), Step{
+			Action: CreateIntent, Version: 4, Cause: "the Secret bears version 3, which the journal does not know, and no earlier one can be put back",
+			Needs: FactCredential | FactIssuer | FactGuard | FactTarget | FactJournal,
+		}},
+		{"a successor that is under way is waited for there", both(behind, renewing(func(v *Version) { v.Number = 4 }), func(f *facts) { f.caps.Verifies = false }),
+			Step{Action: Issue, Version: 4}},
+		{"a journal that lost everything begins with a number of its own (C3)", both(behind, func(f *facts) { f.Versions = nil }), Step{
+			Action: CreateIntent, Version: 4, Cause: "first issue", Needs: FactCredential | FactIssuer | FactGuard | FactTarget | FactJournal,
+		}},
+		{
+			"while the account cannot be called, a newer target stays as it is", both(behind, func(f *facts) { f.Account.Problem = noAccount }),
+			Step{Action: Wait, Problem: asked(true, "who are you")},
+		},
+		{
+			"an observer leaves a newer target as it is", both(behind, func(f *facts) { f.Operator.ObserveOnly = true }),
+			Step{Action: Wait, Problem: asked(false, observing().Message)},
+		},
+		{"an answer that did not come is waited for", both(behind, func(f *facts) {
+			f.Versions[0].NotBefore, f.Versions[0].Trouble = in(time.Minute), stuck("UpstreamUnreachable", "no route")
+		}), Step{Action: Wait, Until: in(time.Minute), Problem: asked(false, "no route")}},
+		{"a version on its way is given up where the journal is behind and no upstream can be asked", both(behind, renewing(func(v *Version) {
+			v.Answered, v.ClaimMine, v.ClaimUntil = true, false, ago(time.Minute)
+		}), func(f *facts) { f.caps.Verifies = false }), Step{
+			Action: Fail, Version: 2, Needs: FactTarget,
+			Cause: "the Secret bears version 3, so this one may have been revoked since, and this upstream cannot be asked",
+		}},
+		{"a version on its way that was accepted is published all the same", both(behind, renewing(func(v *Version) {
+			v.Answered, v.Accepted = true, true
+		})), Step{Action: Publish, Version: 2, Needs: FactTarget | FactCredential}},
+
 		{"an older version is marked before it is put back (3.3)", overlappingDeleted, Step{Action: MarkRepublish, Version: 1, Needs: FactTarget}},
 		{
 			"a marked version is put back", both(overlappingDeleted, func(f *facts) { f.Versions[0].MarkedNow, f.Versions[0].RepublishAt = true, noon }),

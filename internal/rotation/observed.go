@@ -144,6 +144,10 @@ type Target struct {
 	// Hidden is the number of the version that was taken away last, to be revoked; 0 if
 	// another one was written since.
 	Hidden int64
+	// Unknown is the number of the version that it bears, if the journal does not know that
+	// version; 0 otherwise. If it is newer than what the journal knows, an older backup of the
+	// journal was restored.
+	Unknown int64
 	// Drift: its metadata shows that somebody else wrote our keys; only a live read
 	// tells what it holds.
 	Drift bool

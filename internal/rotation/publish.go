@@ -1,5 +1,10 @@
 package rotation
 
+import (
+	"fmt"
+	"time"
+)
+
 func refuseForeignSecrets(s *situation) *Step {
 	if s.Target.Retained && !s.Target.Ours && !s.Fresh.Has(FactTarget) {
 		return &Step{Action: Look, Needs: FactTarget}
@@ -30,16 +35,32 @@ func lookAtDrift(s *situation) *Step {
 	return nil
 }
 
+// ahead: the target bears a version that is newer than v and that the journal does not know.
+func (s *situation) ahead(v *Version) bool { return v.Number < s.Target.Unknown }
+
+// lookBehind: the target seems to be ahead of the journal. Most often only the cache lacks
+// the version, so both are read before anything is put back.
+func lookBehind(s *situation) *Step {
+	needs := FactTarget | FactJournal
+	if v := s.lastGood(); v != nil && s.ahead(v) && !s.Fresh.Has(needs) {
+		return &Step{Action: Look, Needs: needs}
+	}
+	return nil
+}
+
 // putBack repairs a target that is missing, was edited, or was given the bytes of
 // an older version, from what is known to be good. It needs no upstream: a workload
 // must not wait for a gateway (hazard 2.5).
 func putBack(s *situation) *Step {
-	candidate, current := s.lastGood(), s.published()
+	candidate, current := s.restorable(), s.published()
 	if candidate == nil || s.Target.Terminating || current != nil && current.Number >= candidate.Number && !current.Failed {
 		return nil
 	}
 	if newest := s.newest(); newest != candidate && newest.live() && newest.Accepted {
 		return nil // carryOn publishes the newest, which this process has just proven
+	}
+	if s.ahead(candidate) && !candidate.Accepted {
+		return s.askFirst(candidate)
 	}
 	if candidate != s.newest() && !s.marked(candidate) {
 		step := &Step{Action: MarkRepublish, Version: candidate.Number, Needs: FactTarget}
@@ -53,6 +74,40 @@ func putBack(s *situation) *Step {
 		cause = "rolled back on request"
 	}
 	return &Step{Action: Publish, Version: candidate.Number, Needs: FactTarget | FactCredential, Cause: cause}
+}
+
+// restorable is the version that may be put back: the last good one, unless the target is
+// ahead of it and the upstream judges no material.
+func (s *situation) restorable() *Version {
+	v := s.lastGood()
+	if v != nil && s.ahead(v) && !s.caps.Verifies {
+		return nil
+	}
+	return v
+}
+
+// askFirst has the upstream accept a version before it is put in the place of a newer one
+// that the journal does not know: it may have been revoked since, and what the Secret holds
+// may work (hazard C6).
+func (s *situation) askFirst(v *Version) *Step {
+	why, until := (*Problem)(nil), time.Time{}
+	switch {
+	case s.Operator.ObserveOnly:
+		why = observing()
+	case s.Account.Problem != nil:
+		why = s.Account.Problem
+	case s.now.Before(v.NotBefore):
+		why, until = v.Trouble, v.NotBefore
+	default:
+		return &Step{Action: Verify, Version: v.Number}
+	}
+	p := &Problem{Reason: "JournalBehind", Message: fmt.Sprintf(
+		"the Secret bears version %d, which the journal does not know: version %d is put back only if the upstream accepts it", s.Target.Unknown, v.Number)}
+	if why != nil {
+		p.Message, p.Stalled = p.Message+"; "+why.Message, why.Stalled
+	}
+	s.note(p, nil, until)
+	return nil
 }
 
 // givenUp is the newest version after v that has served and was rolled back, so that pods may

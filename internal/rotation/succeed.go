@@ -80,7 +80,7 @@ func lastOf(a, b time.Time) time.Time {
 
 // succeed begins a new version if one is due.
 func succeed(s *situation) *Step {
-	if s.inFlight() != nil || s.lastGood() != nil && s.published() == nil {
+	if s.inFlight() != nil || s.restorable() != nil && s.published() == nil {
 		return nil
 	}
 	s.noteEarly()
@@ -119,6 +119,8 @@ func (s *situation) due() *due {
 			return &due{cause: "adopted", answers: answers}
 		}
 		return &due{cause: "first issue", answers: answers}
+	case current == nil && s.ahead(s.newest()):
+		return &due{cause: fmt.Sprintf("the Secret bears version %d, which the journal does not know, and no earlier one can be put back", s.Target.Unknown), answers: answers}
 	case current == nil:
 		return &due{cause: "no version is left that could be published", answers: answers}
 	case current.Terminating:
@@ -371,6 +373,9 @@ func (s *situation) begin(d *due) *Step {
 		if newest.Failed {
 			step.Failures = newest.Failures
 		}
+	}
+	if s.Target.Unknown >= step.Version {
+		step.Version = s.Target.Unknown + 1 // its number was used (hazard C3)
 	}
 	if current := s.published(); current != nil {
 		step.Replaces, step.Rolls = current.Number, s.Credential.Rolls

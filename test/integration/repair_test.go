@@ -243,3 +243,46 @@ func TestPresets(t *testing.T) {
 		}
 	}
 }
+
+// Hazard C6: of a backup that is older than the Secret only version 1 comes back, which was
+// revoked since. What the Secret holds works, and stays until a successor is there.
+func TestAJournalThatIsBehindPutsNothingBackUnasked(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, shared)
+	x.ready(x.policy("Unlimited", "3s"))
+	x.awaitIdle(1)
+	backup := x.versions()[0].DeepCopy()
+	first := bare(x.target("billing-api")).Data
+	x.request(time.Now())
+	x.awaitVersion(soon, 2)
+	x.awaitIdle(1)
+
+	// A restore takes longer than the operator's glance.
+	x.change(func(c *v1alpha1.APIClientCredential) { c.Spec.Suspend = true })
+	x.await(soon, v1alpha1.ConditionAttention, state{metav1.ConditionTrue, v1alpha1.ReasonSuspended})
+	held := bare(x.target("billing-api")).Data
+	newest := x.versions()[0]
+	update(x, newest.Name, &corev1.Secret{}, func(s *corev1.Secret) { s.Finalizers = nil })
+	x.delete(&newest)
+	backup.UID, backup.ResourceVersion, backup.ManagedFields, backup.CreationTimestamp = "", "", nil, metav1.Time{}
+	x.create(backup)
+
+	// While the upstream is away nobody can tell whether version 1 may be put back.
+	x.fault(simkit.Fault{Operation: "*", Action: simkit.Cut, Count: -1})
+	looked := x.mark()
+	x.change(func(c *v1alpha1.APIClientCredential) { c.Spec.Suspend = false })
+	x.await(soon, v1alpha1.ConditionReady, state{metav1.ConditionFalse, v1alpha1.ReasonJournalBehind}, "bears version 2", "version 1 is put back only if")
+	if diff := cmp.Diff(held, bare(x.target("billing-api")).Data); diff != "" {
+		t.Errorf("the Secret while nobody could be asked (-want +got):\n%s", diff)
+	}
+	x.sim.Faults().Remove("")
+	// Its number was used: the successor has the next one.
+	x.awaitVersion(soon, 3)
+	x.await(soon, v1alpha1.ConditionReady, published)
+	if got := bare(x.target("billing-api")).Data; cmp.Equal(first, got) || cmp.Equal(held, got) {
+		t.Error("version 3 is not a new one")
+	}
+	if got := len(x.publications(looked)); got != 1 {
+		t.Errorf("the Secret was written %d times on the way from version 2 to version 3", got)
+	}
+}

@@ -166,7 +166,7 @@ func (p *Process) publish(w *World, step rotation.Step) bool {
 	}
 	before := p.target().Published
 	w.put(Mount{
-		Exists: true, uid: seen.uid, Holds: r.Material, hint: r.Nonce, at: w.Now.Truncate(time.Second),
+		Exists: true, uid: seen.uid, Holds: r.Material, number: r.Number, hint: r.Nonce, at: w.Now.Truncate(time.Second),
 		previous: w.Target.previous, hidden: w.Target.hidden,
 	})
 	seen.Target = w.Target
@@ -259,6 +259,9 @@ func (p *Process) edit(w *World, r *Record, step rotation.Step) bool {
 func (p *Process) drop(w *World, nonce int) {
 	gone := func(r Record) bool { return r.Nonce == nonce }
 	w.Touch()
+	if r := w.byNonce(nonce); r != nil && r.served && !r.strange {
+		w.backup = *r
+	}
 	w.Journal = slices.DeleteFunc(slices.Clone(w.Journal), gone)
 	p.seen.Journal = slices.DeleteFunc(slices.Clone(p.seen.Journal), gone)
 }

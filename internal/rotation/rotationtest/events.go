@@ -105,8 +105,8 @@ const aRace = "a process that does not know of a version under way may release t
 func people() []Event {
 	return []Event{
 		{Name: "somebody deletes the target", Happens: func(w *World, _ *Process) bool {
-			if !w.Target.Exists || w.Target.uid != w.uid {
-				return false
+			if !w.Target.Exists || w.Target.uid != w.uid || w.behind() {
+				return false // nothing would be left that tells of a version which the journal does not know
 			}
 			w.put(Mount{})
 			return true
@@ -255,6 +255,7 @@ func endings() []Event {
 			w.Touch()
 			return true
 		}},
+		{Name: "the journal is restored from a backup that is older than the target", Alone: aRace, Happens: restore},
 		{Name: "the journal is restored into another cluster", Happens: func(w *World, _ *Process) bool { return w.disown(true) }},
 		{Name: "the journal is released to this cluster", Free: true, Happens: func(w *World, _ *Process) bool { return w.disown(false) }},
 		{Name: "an administrator lets everything go", Happens: func(w *World, _ *Process) bool {
@@ -285,7 +286,7 @@ func troubles() []Event {
 		{NoSlot, "other credentials take all slots", "a slot is free", nil},
 		{NameTaken, "somebody else makes a Secret of the target's name", "that Secret is gone", func(w *World) bool { return !w.Target.Exists }},
 		{TargetHeld, "somebody deletes the target, and a finalizer holds it", "the finalizer is gone", func(w *World) bool {
-			return w.Target.Exists && w.Target.uid == w.uid
+			return w.Target.Exists && w.Target.uid == w.uid && !w.behind()
 		}},
 		{Full, "others fill the container", "others have left the container", func(w *World) bool { return w.variant.Capabilities.MaxLive > 0 }},
 		{Suspended, "the credential is suspended", "the credential is resumed", nil},
@@ -329,6 +330,29 @@ func (w *World) end(t Trouble) {
 	if t == TargetHeld {
 		w.put(Mount{})
 	}
+}
+
+// restore brings the version back that was let go last, as it was while it was in use, and
+// erases what came after it. It takes longer than a pass.
+func restore(w *World, p *Process) bool {
+	current := w.byNonce(w.Target.hint)
+	if p.seen != nil || p.frozen != nil || w.backup.Nonce == 0 || w.backup.uid != w.uid || w.Ending() || current == nil || w.Target.foreign || w.Target.uid != w.uid {
+		return false
+	}
+	for i := range w.Journal {
+		if r := &w.Journal[i]; w.mine(r) && r.Number > current.Number || r.uid != w.uid {
+			return false // a version that nothing bears the number of cannot be known to have been
+		}
+	}
+	for i := range w.Journal {
+		w.erased = append(slices.Clip(w.erased), w.Journal[i].Nonce)
+	}
+	old := w.backup
+	old.Terminating, old.notedPublished, old.revokedAt, old.failedAt, old.Failures = false, true, time.Time{}, time.Time{}, 0
+	w.touch(&old)
+	w.Journal, w.backup = []Record{old}, Record{}
+	w.restored = append(slices.Clip(w.restored), old.Nonce)
+	return true
 }
 
 func (w *World) deleteVersion(i int) bool {

@@ -49,6 +49,7 @@ func (k *Key) Times(times ...time.Time) {
 
 func (w *World) addTo(k *Key) {
 	k.Flags(w.Exists, w.Deleting, w.Finalized, w.Held, w.Retain, w.abandonAll, w.loseAnswer, w.dropCall, w.lateCall, w.sameAnswer, w.crowded, w.revokeAnyway)
+	k.Numbers(int64(w.backup.Nonce), int64(len(w.erased)))
 	for _, l := range w.late {
 		k.Numbers(int64(l.nonce), int64(l.material))
 		k.Times(l.at)
@@ -67,7 +68,7 @@ func (w *World) addTo(k *Key) {
 		k.Numbers(int64(k.now.Sub(Began) % windowsEvery))
 	}
 	k.Flags(t.Exists, t.terminating, t.foreign, t.stale)
-	k.Numbers(int64(t.uid), int64(t.Holds), int64(t.hint), int64(t.previous), int64(t.hidden))
+	k.Numbers(t.number, int64(t.uid), int64(t.Holds), int64(t.hint), int64(t.previous), int64(t.hidden))
 	k.Times(t.at)
 	for _, d := range w.Dimensions {
 		d.AddTo(k)
@@ -89,7 +90,7 @@ func (w *World) addUpstream(k *Key) {
 
 func (p *Process) addTo(k *Key, w *World) {
 	k.Flags(p.unready, p.observer, p.asleep, p.heard == w.clock, p.seen != nil, p.frozen != nil)
-	k.Numbers(int64(p.id), int64(p.fresh))
+	k.Numbers(int64(p.id), int64(p.fresh), int64(p.forgot))
 	k.Times(p.goneSince, p.until)
 	for i := range w.Journal {
 		m := p.recall(w.Journal[i].Nonce)

@@ -19,6 +19,7 @@ type Process struct {
 	id        int
 	memory    []recollection // by nonce
 	goneSince time.Time
+	forgot    int  // how many of World.restored it knows nothing of any more
 	unready   bool // the issuer has no verdict of this process yet
 	observer  bool // it runs with --observe-only
 
@@ -100,6 +101,10 @@ func (p *Process) gather(w *World) {
 	p.asleep, p.until = false, time.Time{}
 	p.seen, p.since, p.heard = cache.clone(), w.Now, cache.clock
 	p.seen.story = nil
+	for ; p.forgot < len(w.restored); p.forgot++ {
+		// What is remembered is remembered of a Secret by its UID.
+		p.remember(w.restored[p.forgot], func(m *recollection) { *m = recollection{} })
+	}
 	for material := range w.Upstream {
 		// The verdict on the issuer is in this process, not in the cache.
 		if o := w.Upstream[material]; o.Killed && !p.recall(o.Nonce).seenKilled {
@@ -208,6 +213,9 @@ func (p *Process) target() rotation.Target {
 			observed.Ours, observed.Stale, observed.Published = true, true, r.Number
 		}
 		return observed
+	}
+	if r := seen.byNonce(t.hint); t.hint != 0 && (r == nil || !seen.mine(r)) && p.heldBy(t.Holds) == nil {
+		observed.Unknown = t.number
 	}
 	observed.Previous, observed.Hidden = p.numbered(t.previous), p.numbered(t.hidden)
 	if p.fresh.Has(rotation.FactTarget) || !t.foreign {

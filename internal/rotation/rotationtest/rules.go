@@ -30,7 +30,7 @@ func (w *World) Broken() []string {
 	}
 	if !w.abandonAll {
 		for material, o := range w.Upstream {
-			if o.Live && w.byNonce(o.Nonce) == nil && !slices.Contains(w.suspected, o.Nonce) {
+			if o.Live && w.byNonce(o.Nonce) == nil && !slices.Contains(w.suspected, o.Nonce) && !slices.Contains(w.erased, o.Nonce) {
 				say("material %d lives upstream and the journal does not know it (2, 10)", material)
 			}
 		}
@@ -98,7 +98,7 @@ func (w *World) ledger() error {
 	for i := range w.Upstream {
 		o, r := &w.Upstream[i], w.byNonce(w.Upstream[i].Nonce)
 		switch {
-		case i == 0 || !o.Live || slices.Contains(w.suspected, o.Nonce):
+		case i == 0 || !o.Live || slices.Contains(w.suspected, o.Nonce), slices.Contains(w.erased, o.Nonce) && r == nil:
 			continue
 		case r == nil:
 			return fmt.Errorf("material %d lives and no version is it (10)", i)

@@ -87,6 +87,7 @@ func stories() []Story {
 		{"another cluster's journal", plain, []Beat{
 			{Event: "the journal is restored into another cluster"}, {Event: requested}, {Event: "the journal is released to this cluster"},
 		}},
+		{"the journal is restored from an older backup", plain, []Beat{{Event: requested}, {Event: "the journal is restored from a backup that is older than the target"}}},
 		{"the answer is what was published already", class("readable", ReadableUnique), []Beat{
 			{Event: "the upstream answers with what is published already"}, {Event: requested},
 		}},

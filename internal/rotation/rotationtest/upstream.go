@@ -43,6 +43,7 @@ func (w *World) call() (arrives, later, answered bool) {
 
 // arrive carries out the calls whose time has come.
 func (w *World) arrive() {
+	w.sweep()
 	for len(w.late) > 0 && !w.Now.Before(w.late[0].at) {
 		l := w.late[0]
 		w.late = slices.Clone(w.late[1:])
@@ -51,10 +52,21 @@ func (w *World) arrive() {
 	}
 }
 
+// sweep is what the issuer's sweep does with what the journal does not know. It waits for a
+// day, so that the Secret holds something else.
+func (w *World) sweep() {
+	for i := range w.Upstream {
+		if o := &w.Upstream[i]; o.Live && i != w.Target.Holds && o.Nonce != w.Target.previous && slices.Contains(w.erased, o.Nonce) && w.byNonce(o.Nonce) == nil {
+			o.Live, o.Revoked = false, true
+		}
+	}
+}
+
 // make is what the upstream does with a request. It returns the material, 0 if it refuses.
 func (w *World) make(nonce, material int) int {
 	if w.variant.Class != WriteAhead {
-		if w.sameAnswer && w.accepts(w.Target.Holds) {
+		// Where the journal does not know what is published, nobody can tell that it is the same.
+		if w.sameAnswer && w.accepts(w.Target.Holds) && !w.behind() {
 			w.sameAnswer = false
 			// What yet another call for this version makes under its mark is nobody's: the
 			// sweep of the issuer finds it.

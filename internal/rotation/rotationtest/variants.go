@@ -107,7 +107,7 @@ func (v *Variant) impossible(w *World) string {
 		return "UpstreamRefused"
 	case v.Capabilities.MaxLive == 1 && open && w.live() >= 1:
 		return "UpstreamFull"
-	case v.Capabilities.MaxLive > 0 && w.live() >= v.Capabilities.MaxLive && w.stuck():
+	case v.Capabilities.MaxLive > 0 && w.live() >= v.Capabilities.MaxLive && (w.stuck() || w.behind()):
 		return "UpstreamFull"
 	}
 	return ""
@@ -122,6 +122,11 @@ func (w *World) stuck() bool {
 		}
 	}
 	return false
+}
+
+// behind: what the target holds lives, and a restore has left no trace of it in the journal.
+func (w *World) behind() bool {
+	return w.Upstream[w.Target.Holds].Live && w.byNonce(w.Upstream[w.Target.Holds].Nonce) == nil
 }
 
 // open: a request is not answered.

@@ -66,8 +66,9 @@ type Mount struct {
 	Exists, terminating, foreign bool // foreign: somebody else wrote our keys last
 	stale                        bool // the template has changed since
 	revision                     int64
-	uid                          int // whose it is; 0: let go
-	Holds, hint                  int // material that it holds, 0 for bytes of nobody; the nonce that we left on it
+	uid                          int   // whose it is; 0: let go
+	number                       int64 // that people read on it
+	Holds, hint                  int   // material that it holds, 0 for bytes of nobody; the nonce that we left on it
 	at                           time.Time
 	previous                     int // the nonce of the version that stands beside it
 	hidden                       int // the nonce of the version that was taken away to be revoked
@@ -114,7 +115,10 @@ type World struct {
 	lateCall   bool // the next upstream call is done long after everybody gave it up
 	sameAnswer bool // the next version is what is published already
 	late       []latecomer
-	suspected  []int // nonces that an administrator was told to look for
+	backup     Record // of the version that was let go last and had served
+	erased     []int  // nonces of versions of which a restore has left no trace in the journal
+	restored   []int  // nonces of versions whose Secret is another one since
+	suspected  []int  // nonces that an administrator was told to look for
 	faults     []string
 	story      *line
 }
@@ -131,7 +135,8 @@ func NewWorld(v *Variant) *World {
 func (w *World) clone() *World {
 	c := *w
 	c.Journal, c.Upstream = slices.Clone(w.Journal), slices.Clone(w.Upstream)
-	c.late, c.suspected = slices.Clip(w.late), slices.Clip(w.suspected)
+	c.late, c.suspected, c.erased = slices.Clip(w.late), slices.Clip(w.suspected), slices.Clip(w.erased)
+	c.restored = slices.Clip(w.restored)
 	c.faults = slices.Clip(w.faults)
 	if len(w.Dimensions) > 0 {
 		c.Dimensions = make([]Dimension, len(w.Dimensions))
