@@ -306,6 +306,7 @@ func (s *scope) observeTarget() rotation.Target {
 		return t
 	}
 	s.observePrevious(&t)
+	t.Unknown = s.unknown()
 	if n := s.heldByBytes(); n != 0 {
 		t.Published = n
 		t.Stale = !s.rewritten && (t.PublishedAt.IsZero() || !s.asWritten(s.version(n)))
@@ -329,7 +330,7 @@ func (s *scope) observeTarget() rotation.Target {
 			s.template != nil && s.target.Hint.Template != s.template.Hash())
 		return t
 	}
-	t.Drift, t.Unknown = s.target.Data == nil, s.unknown()
+	t.Drift = s.target.Data == nil
 	return t
 }
 
@@ -346,7 +347,7 @@ func (s *scope) unknown() int64 {
 	if len(s.versions) > 0 {
 		newest = s.versions[len(s.versions)-1].Number
 	}
-	if err != nil || s.target.Hint.Nonce == "" || number < 0 || number > newest+mostAhead {
+	if err != nil || s.target.Hint.Nonce == "" || s.hintKnown() || number < 0 || number > newest+mostAhead {
 		return 0
 	}
 	return number

@@ -214,7 +214,7 @@ func (p *Process) target() rotation.Target {
 		}
 		return observed
 	}
-	if r := seen.byNonce(t.hint); t.hint != 0 && (r == nil || !seen.mine(r)) && p.heldBy(t.Holds) == nil {
+	if r := seen.byNonce(t.hint); t.hint != 0 && (r == nil || !seen.mine(r)) {
 		observed.Unknown = t.number
 	}
 	observed.Previous, observed.Hidden = p.numbered(t.previous), p.numbered(t.hidden)
