@@ -87,6 +87,9 @@ const (
 	ReasonClockDecides = "ClockDecides"
 	// ReasonInUse: the credential is being deleted and pods use its Secret.
 	ReasonInUse = "InUse"
+	// ReasonMassDeletion: more credentials of the issuer are being deleted at once than is
+	// plausible, so none of them is revoked.
+	ReasonMassDeletion = "MassDeletion"
 	// ReasonQueued: other credentials of the issuer are being renewed; this one
 	// follows.
 	ReasonQueued = "Queued"
@@ -257,6 +260,9 @@ const (
 	// AnnotationTakeOverFrom names the cluster id whose journal this cluster may go on with,
 	// after a move. Needs the verb abandon.
 	AnnotationTakeOverFrom = "credentials.claviger.dev/take-over-from"
+	// AnnotationDeletionsConfirmedAt, on an issuer, is the time, in RFC 3339, up to which an
+	// administrator has agreed that many of its credentials are deleted at once.
+	AnnotationDeletionsConfirmedAt = "credentials.claviger.dev/deletions-confirmed-at"
 	// AnnotationMissingConfirmed, on an issuer, is the number of versions that are missing
 	// upstream and that an administrator has looked into.
 	AnnotationMissingConfirmed = "credentials.claviger.dev/missing-confirmed"

@@ -63,6 +63,9 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*sc
 	if err := r.gatherIssuer(ctx, s); err != nil {
 		return nil, err
 	}
+	if err := r.gatherLeaving(ctx, s); err != nil {
+		return nil, err
+	}
 	r.gatherSpec(s)
 	r.tellAnswered(s)
 	return s, nil

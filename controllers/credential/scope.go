@@ -1,10 +1,12 @@
 package credential
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -28,6 +30,10 @@ type scope struct {
 	account    Account
 	member     string
 	parameters []byte
+	// total and leaving count the issuer's credentials, and those of them that are being deleted
+	// by themselves; namespaceEnding: with their namespace. Only for a deletion.
+	total, leaving  int
+	namespaceEnding bool
 
 	// candidates are the policies that may apply, and what the namespace is like.
 	candidates policy.Candidates
@@ -162,7 +168,10 @@ func (s *scope) observeCredential() rotation.Credential {
 		c.Retain = len(s.versions) > 0 && s.versions[len(s.versions)-1].DeletionPolicy == string(v1alpha1.DeletionRetain)
 		return c
 	}
-	c.Deleting = s.credential.DeletionTimestamp != nil
+	if at := s.credential.DeletionTimestamp; at != nil {
+		c.Deleting, c.DeletedAt, c.NamespaceEnding = true, at.Time, s.namespaceEnding
+		c.HeldAsMass = slices.ContainsFunc(s.credential.Status.Conditions, func(held metav1.Condition) bool { return held.Reason == v1alpha1.ReasonMassDeletion })
+	}
 	c.Retain = s.credential.Spec.DeletionPolicy == v1alpha1.DeletionRetain
 	c.Protected = s.credential.Spec.Protection != v1alpha1.ProtectionNone
 	c.Rolls = len(s.credential.Spec.Rollout) > 0
@@ -197,9 +206,10 @@ func (s *scope) observeCredential() rotation.Credential {
 func (s *scope) observeAccount() rotation.Account {
 	a := rotation.Account{
 		Problem: s.account.Problem, VerdictDone: s.account.VerdictDone, Live: s.live,
-		SlotFree: s.slots.free(s.issuer, s.uid, s.account.SlotLimit),
+		SlotFree: s.slots.free(s.issuer, s.uid, s.account.SlotLimit), Total: s.total, Leaving: s.leaving,
 	}
 	if s.issuer != nil {
+		a.DeletionsConfirmedAt, _ = requestedAt(s.issuer.GetAnnotations(), v1alpha1.AnnotationDeletionsConfirmedAt)
 		a.Terminating = s.issuer.GetDeletionTimestamp() != nil
 		a.Held = controllerutil.ContainsFinalizer(s.issuer, journal.FinalizerInUse)
 	}

@@ -38,17 +38,16 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, wor
 	c := ctrl.NewControllerManagedBy(mgr).
 		Named("credential").
 		For(&v1alpha1.APIClientCredential{}, builder.WithPredicates(wanted))
+	asked := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
 	if r.Options.ClusterKinds {
-		asked := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
-		c = c.Watches(&v1alpha1.ClusterCredentialIssuer{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfIssuer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		c = c.Watches(&v1alpha1.ClusterCredentialIssuer{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfIssuer), asked).
 			Watches(&v1alpha1.ClusterRotationPolicy{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfNamespace), asked).
 			WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.credentialsIn), builder.WithPredicates(predicate.LabelChangedPredicate{}))
 	}
 	return c.
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(recordedCredential)).
-		Watches(&v1alpha1.CredentialIssuer{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfIssuer), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.RotationPolicy{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfNamespace),
-			builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
+		Watches(&v1alpha1.CredentialIssuer{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfIssuer), asked).
+		Watches(&v1alpha1.RotationPolicy{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfNamespace), asked).
 		WatchesRawSource(source.Channel(changed, handler.EnqueueRequestsFromMapFunc(r.credentialsOfIssuer))).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)

@@ -53,6 +53,7 @@ var end = []rule{
 	abandon,
 	refuseStrangeJournals,
 	waitForReturn,
+	holdMassDeletion,
 	holdWhileInUse,
 	retireAll,
 	retainTerminating,

@@ -43,8 +43,14 @@ type Credential struct {
 	Exists bool
 	// GoneSince is when this process first found the credential missing.
 	GoneSince time.Time
-	// Deleting: it has a deletionTimestamp.
-	Deleting bool
+	// Deleting: it has a deletionTimestamp, DeletedAt.
+	Deleting  bool
+	DeletedAt time.Time
+	// HeldAsMass: it was said already that too many are being deleted. It stays so while fewer and
+	// fewer are left, because an administrator may be saving one after the other.
+	HeldAsMass bool
+	// NamespaceEnding: its namespace is being deleted, too, as far as is known.
+	NamespaceEnding bool
 	// Retain: deletion leaves the current version and the Secret.
 	Retain bool
 	// Protected: a deletion waits while pods use the target.
@@ -106,6 +112,11 @@ type Account struct {
 	Held bool
 	// SlotFree: the issuer's limit of concurrent rotations leaves room.
 	SlotFree bool
+	// Total is how many APIClientCredentials use the account. Leaving are those of them that are
+	// being deleted by themselves and would be revoked; both count only for one that is.
+	// DeletionsConfirmedAt is the time up to which an administrator has agreed to deletions.
+	Total, Leaving       int
+	DeletionsConfirmedAt time.Time
 	// Live is how many credentials the container holds, ours and others'; it counts
 	// only while Fresh has FactContainer.
 	Live int

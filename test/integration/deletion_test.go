@@ -417,3 +417,56 @@ func TestADeletedVersionIsReplacedBeforeItIsRevoked(t *testing.T) {
 		t.Errorf("the ledger has %+v", got)
 	}
 }
+
+// A definition that is removed, or a tool that prunes too much, deletes everything at once
+// (hazard H8): nothing is revoked until somebody has looked.
+func TestManyDeletionsAtOnceAreHeld(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, shared)
+	x.create(x.issuer())
+	x.create(x.policy("Unlimited", "2s"))
+	var names []string
+	for i := range 7 {
+		name := fmt.Sprintf("billing-%d", i)
+		names = append(names, name)
+		x.create(x.credential(func(c *v1alpha1.APIClientCredential) { c.Name, c.Spec.Secret.Name = name, name+"-api" }))
+	}
+	for _, name := range names {
+		x.awaitReady(name)
+	}
+	for _, name := range names {
+		x.delete(x.get(name))
+	}
+	for _, name := range names {
+		x.awaitReason(name, v1alpha1.ReasonMassDeletion, "more than 5 credentials of the issuer", v1alpha1.AnnotationDeletionsConfirmedAt)
+	}
+	// The first three are saved, one after the other; four are no mass and are held all the same.
+	for _, name := range names[:3] {
+		update(x, name, &v1alpha1.APIClientCredential{}, func(c *v1alpha1.APIClientCredential) { c.Spec.DeletionPolicy = v1alpha1.DeletionRetain })
+		x.awaitGone(soon, x.credential(func(c *v1alpha1.APIClientCredential) { c.Name = name }))
+	}
+	x.throughout(5*time.Second, func() string {
+		if live := len(x.sim.Ledger().Live()); live != len(names) {
+			return fmt.Sprintf("%d of %d credentials live while a mass of deletions is held", live, len(names))
+		}
+		return ""
+	})
+	update(x, "apic", &v1alpha1.CredentialIssuer{}, func(i *v1alpha1.CredentialIssuer) {
+		metav1.SetMetaDataAnnotation(&i.ObjectMeta, v1alpha1.AnnotationDeletionsConfirmedAt, time.Now().Format(time.RFC3339Nano))
+	})
+	for _, name := range names[3:] {
+		x.awaitGone(soon, x.credential(func(c *v1alpha1.APIClientCredential) { c.Name = name }))
+	}
+	x.eventually(soon, func() string {
+		if live := len(x.sim.Ledger().Live()); live != 3 {
+			return fmt.Sprintf("%d credentials live, want the three that were saved", live)
+		}
+		return ""
+	})
+	// What was saved is taken over by a credential of the same name.
+	x.create(x.credential(func(c *v1alpha1.APIClientCredential) { c.Name, c.Spec.Secret.Name = names[0], names[0]+"-api" }))
+	x.awaitReady(names[0])
+	if issued := len(x.sim.Ledger().Issued()); issued != len(names) {
+		t.Errorf("%d credentials were issued, want %d: what was saved was not taken over", issued, len(names))
+	}
+}
