@@ -23,6 +23,8 @@ func AddToScheme(scheme *runtime.Scheme) error {
 		&CredentialIssuer{}, &CredentialIssuerList{},
 		&ClusterRotationPolicy{}, &ClusterRotationPolicyList{},
 		&ClusterCredentialIssuer{}, &ClusterCredentialIssuerList{},
+		&ApprovalRequest{}, &ApprovalRequestList{},
+		&ApprovalDecision{}, &ApprovalDecisionList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil
