@@ -239,6 +239,10 @@ func accept(document []byte) (kind string, err error) {
 			_, err = render.Compile(spec)
 		}
 		return meta.Kind, err
+	case "ApprovalRequest":
+		return meta.Kind, yaml.UnmarshalStrict(document, &v1alpha1.ApprovalRequest{})
+	case "ApprovalDecision":
+		return meta.Kind, yaml.UnmarshalStrict(document, &v1alpha1.ApprovalDecision{})
 	case "ClusterCredentialIssuer":
 		return meta.Kind, yaml.UnmarshalStrict(document, &v1alpha1.ClusterCredentialIssuer{})
 	case "ClusterRotationPolicy":
