@@ -257,6 +257,9 @@ const (
 	// AnnotationRollbackRequestedAt asks for the version before the published one, while it
 	// lives. The value is a time in RFC 3339.
 	AnnotationRollbackRequestedAt = "credentials.claviger.dev/rollback-requested-at"
+	// AnnotationRequestedBy is the name of the user who changed the spec last or asked by
+	// annotation. Admission proves it; nobody can set another's.
+	AnnotationRequestedBy = "credentials.claviger.dev/requested-by"
 	// AnnotationTakeOverFrom names the cluster id whose journal this cluster may go on with,
 	// after a move. Needs the verb abandon.
 	AnnotationTakeOverFrom = "credentials.claviger.dev/take-over-from"
