@@ -44,7 +44,7 @@ test-crash: controlplane ## Kill the operator at every boundary of an effect (mi
 	go test -race -tags crashall -timeout 30m -v ./test/crash
 
 .PHONY: mutate
-mutate: ## Break the planner in every small way and see that the tests notice (EVERY=40 tries one in forty; all take an hour)
+mutate: ## Break the planner in every small way and see that the tests notice (EVERY=16 tries one in sixteen, which takes a minute or two)
 	go run ./hack/mutate -every $(EVERY) internal/rotation
 
 .PHONY: stories

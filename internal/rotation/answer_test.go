@@ -143,6 +143,28 @@ func answerDecisions() []decision {
 			Step{Action: NoteRevoked, Version: 2},
 		},
 		{
+			"what the published version is as well is not revoked, though that one was deleted by hand (C7)", both(
+				func(f *facts) { f.Versions[0].Identity, f.Versions[0].Terminating = "same", true }, retiring(func(v *Version) { v.Answered, v.Identity = true, "same" })),
+			Step{Action: NoteRevoked, Version: 2},
+		},
+		{
+			"nor what one is that is under way (C7)", both(retiring(func(v *Version) { v.Answered, v.Identity = true, "same" }), func(f *facts) {
+				v := made(3)
+				v.Identity = "same"
+				f.Versions = append(f.Versions, v)
+			}),
+			Step{Action: NoteRevoked, Version: 2},
+		},
+		{
+			"what two versions are that are both given up is revoked", both(retiring(func(v *Version) { v.Answered, v.Identity = true, "same" }), func(f *facts) {
+				f.Versions[1].ClaimUntil = noon
+				v := f.Versions[1]
+				v.Number = 3
+				f.Versions = append(f.Versions, v)
+			}),
+			Step{Action: Revoke, Version: 2, Needs: FactGuard | FactTarget},
+		},
+		{
 			"a version that the upstream will end is renewed when a third of its life is left", expires(4 * days),
 			Step{
 				Action: CreateIntent, Version: 2, Replaces: 1, Cause: "version 1 expires at " + text(in(4*days)),

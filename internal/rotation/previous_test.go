@@ -66,12 +66,31 @@ func previousDecisions() []decision {
 		{
 			"an older version is not shown while another one waits to be revoked", dying(func(f *facts) {
 				older := f.Versions[0]
-				older.Number, older.Terminating, older.Refused = 0, false, false
+				older.Terminating, older.Refused = false, false
 				f.Versions = append([]Version{older}, f.Versions...)
-				f.Target.Previous, f.Target.Hidden = 0, 1
+				f.Versions[1].Number, f.Versions[2].Number, f.Target.Published = 2, 3, 3
+				f.Target.Previous, f.Target.Hidden = 0, 2
 				f.Versions[1].NotBefore = in(time.Minute)
 			}),
-			Step{Action: Wait, Until: in(time.Minute), Notice: &Problem{Reason: "Retiring", Message: "version 1 is being revoked"}},
+			Step{Action: Wait, Until: in(time.Minute), Notice: &Problem{Reason: "Retiring", Message: "version 2 is being revoked"}},
+		},
+		{
+			"it is shown again when that one is revoked", dying(func(f *facts) {
+				older := f.Versions[0]
+				older.Terminating, older.Refused = false, false
+				f.Versions = append([]Version{older}, f.Versions...)
+				f.Versions[1].Number, f.Versions[2].Number, f.Target.Published = 2, 3, 3
+				f.Versions[1].Revoked, f.Versions[1].Held = true, false
+				f.Target.Previous, f.Target.Hidden = 0, 2
+			}),
+			show(1),
+		},
+		{
+			"nothing is shown beside a version that is not there", shows(func(f *facts) {
+				f.Versions, f.Target.Published = f.Versions[:1], 0
+				f.Versions[0].Refused, f.Account.Problem = true, stuck("UpstreamUnreachable", "no route")
+			}),
+			Step{Action: Wait, Problem: stuck("UpstreamUnreachable", "no route")},
 		},
 		{
 			"on deletion nothing is taken away: the Secret goes as a whole", dying(func(f *facts) { f.Credential.Deleting, f.Versions[1].Terminating = true, true }),
