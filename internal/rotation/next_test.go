@@ -64,6 +64,32 @@ func keepDecisions() []decision {
 			"a failed version that the target holds all the same is not revoked", func(f *facts) { f.Versions[0].Failed, f.Versions[0].Terminating = true, true },
 			Step{Action: CreateIntent, Version: 2, Cause: "version 1 was deleted while it is published", Replaces: 1, Needs: FactCredential | FactIssuer | FactGuard},
 		},
+		{
+			"unless the upstream is full: then the older one would keep the third from being made (H11)",
+			both(terminating, func(f *facts) { f.Versions[1].Terminating, f.caps.MaxLive, f.Account.Live = true, 2, 2 }),
+			Step{Action: Revoke, Version: 1, Needs: FactGuard | FactTarget},
+		},
+		{
+			"where there is room for the third, the older one is kept", both(terminating, func(f *facts) { f.Versions[1].Terminating, f.caps.MaxLive, f.Account.Live = true, 3, 2 }),
+			Step{Action: CreateIntent, Version: 3, Cause: "version 2 was deleted while it is published", Replaces: 2, Needs: FactCredential | FactIssuer | FactGuard | FactContainer},
+		},
+		{
+			"whether there is room is looked at first", both(terminating, func(f *facts) {
+				f.Versions[1].Terminating, f.caps.MaxLive, f.Account.Live, f.Fresh = true, 2, 2, everything&^FactContainer
+			}),
+			Step{Action: Look, Version: 3, Needs: FactContainer},
+		},
+		{"a published version that was deleted is kept, even if there is no room for another one", func(f *facts) {
+			f.Versions[0].Terminating, f.caps.MaxLive, f.Account.Live = true, 1, 1
+		}, Step{Action: Wait, Until: in(time.Minute), Problem: stalled("UpstreamFull", "the upstream holds 1 credentials there and takes 1: "+
+			"version 1 was deleted and is revoked when another one is published, for which there must be room; remove one that nobody uses")}},
+		{"so is one that served, after its Secret was deleted too", both(deletedTarget, func(f *facts) {
+			f.Versions[0].Terminating, f.caps.MaxLive, f.Account.Live = true, 1, 1
+		}), Step{Action: Wait, Until: in(time.Minute), Problem: stalled("UpstreamFull", "the upstream holds 1 credentials there and takes 1: "+
+			"version 1 was deleted and is revoked when another one is published, for which there must be room; remove one that nobody uses")}},
+		{"one that never served makes room for its successor", both(deletedTarget, func(f *facts) {
+			f.Versions[0].Terminating, f.Versions[0].OncePublished, f.caps.MaxLive, f.Account.Live = true, false, 1, 1
+		}), Step{Action: Revoke, Version: 1, Needs: FactGuard | FactTarget}},
 		{"a version that was deleted by hand keeps its overlap", both(terminating, publishedNow), Step{
 			Action: Wait, Until: in(2*days + time.Second),
 			Notice: stuck("Overlap", "version 1 stays valid until 2026-03-06T12:00:01Z at least"),

@@ -72,7 +72,9 @@ func (s *situation) evidence(v *Version) bool {
 }
 
 // dispensable: no workload needs the version, because it was never accepted or
-// because the target holds another one that lives (invariant 3).
+// because the target holds another one that lives (invariant 3). And what
+// keeps its own successor from being made goes if it is older than a published one that was
+// deleted as well, or was never published (hazard H11).
 func (s *situation) dispensable(v *Version) bool {
 	if s.Credential.RevokeAnyway && s.compromised(v) {
 		return true
@@ -81,7 +83,18 @@ func (s *situation) dispensable(v *Version) bool {
 		return false
 	}
 	current := s.published()
-	return v.Failed || current != nil && current.live()
+	switch {
+	case v.Failed:
+		return true
+	case current == nil:
+		return s.full() && !v.OncePublished
+	}
+	return current.live() || s.full() && s.makesRoom(v)
+}
+
+// full: the container takes no more. It is known where a successor was about to be begun.
+func (s *situation) full() bool {
+	return s.caps.MaxLive > 0 && s.Fresh.Has(FactContainer) && s.Account.Live >= s.caps.MaxLive
 }
 
 // overlaps: workloads may still hold the version, although its Secret was deleted by

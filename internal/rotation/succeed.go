@@ -308,11 +308,14 @@ func (s *situation) routineHindrance() (*Problem, time.Time) {
 // roomUpstream refuses to begin what the container would refuse: a half-done
 // rotation is worse than a late one (failure F18).
 func (s *situation) roomUpstream() (*Problem, time.Time) {
-	if s.caps.MaxLive == 0 || !s.Fresh.Has(FactContainer) || s.Account.Live < s.caps.MaxLive {
+	if !s.full() {
 		return nil, time.Time{}
 	}
 	advice := "none of them will be revoked by itself; remove one that nobody uses"
 	leaving := s.leaving()
+	if v := s.newest(); v != nil && v.Terminating && !v.Revoked {
+		advice = fmt.Sprintf("version %d was deleted and is revoked when another one is published, for which there must be room; remove one that nobody uses", v.Number)
+	}
 	if leaving > 0 {
 		advice = fmt.Sprintf("%d of them are older versions that are revoked when their overlap has passed", leaving)
 	}

@@ -336,7 +336,7 @@ func (w *World) end(t Trouble) {
 // erases what came after it. It takes longer than a pass.
 func restore(w *World, p *Process) bool {
 	current := w.byNonce(w.Target.hint)
-	if p.seen != nil || p.frozen != nil || w.backup.Nonce == 0 || w.backup.uid != w.uid || w.Ending() || current == nil || w.Target.foreign || w.Target.uid != w.uid {
+	if p.seen != nil || p.frozen != nil || w.backup.Nonce == 0 || w.backup.uid != w.uid || w.Ending() || current == nil || w.Target.foreign || w.Target.terminating || w.Target.uid != w.uid {
 		return false
 	}
 	for i := range w.Journal {

@@ -113,11 +113,12 @@ func (v *Variant) impossible(w *World) string {
 	return ""
 }
 
-// stuck: a version that somebody deleted by hand is kept, because no other one is
-// published, and takes the room that its successor needs (hazard H11).
+// stuck: the version that is published, or was last, was deleted by hand. It is kept, because to revoke it before
+// its successor is published would leave workloads with nothing, and nothing else of ours is
+// left that could make room for one (hazard H11).
 func (w *World) stuck() bool {
 	for i := range w.Journal {
-		if r := &w.Journal[i]; w.mine(r) && r.Terminating && w.Upstream[r.Material].Live {
+		if r := &w.Journal[i]; w.mine(r) && r.Terminating && r.served && (r.Material == w.Target.Holds || w.Target.Holds == 0) && w.Upstream[r.Material].Live {
 			return true
 		}
 	}
