@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -75,9 +76,12 @@ type cloudFoundryHouse struct {
 
 func (*cloudFoundryHouse) title() string { return "SAP Cloud Foundry" }
 
+// cfPassword is looked for where no secret may be, so it is like no other text.
+var cfPassword = rand.Text()
+
 // cfUser is who the operator is in the region.
 func cfUser() cloudfoundrysim.User {
-	return cloudfoundrysim.User{Name: "claviger", Password: "claviger-password", Spaces: []string{cfOrg + "/" + cfSpace}}
+	return cloudfoundrysim.User{Name: "claviger", Password: cfPassword, Spaces: []string{cfOrg + "/" + cfSpace}}
 }
 
 func (h *cloudFoundryHouse) open(context.Context, *stage, *os.File) (simkit.Remote, error) {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 )
 
@@ -37,6 +39,17 @@ func (o *operator) start() error {
 		}
 	}()
 	return nil
+}
+
+// commandLine is what everybody on the machine sees of it.
+func (o *operator) commandLine() (string, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.current == nil {
+		return "", errors.New("the operator does not run")
+	}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", o.current.command.Process.Pid))
+	return strings.ReplaceAll(string(text), "\x00", " "), err
 }
 
 // kill ends it with SIGKILL: no handler runs, nothing is finished or flushed.

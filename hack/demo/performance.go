@@ -45,6 +45,9 @@ func (s *stage) perform(ctx context.Context) (*summary, error) {
 	if err == nil {
 		err = s.inUse(ctx, c.fleet, s.settings.rotations, c.credentials...)
 	}
+	if err == nil {
+		err = s.leaks(ctx)
+	}
 	// Counted in any case: who sees the demo fail wants to know how far it came.
 	result, gathered := s.judge(context.WithoutCancel(ctx), c)
 	if err := errors.Join(err, gathered); err != nil {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/admission"
+	"github.com/claviger-dev/claviger/internal/canary"
 	"github.com/claviger-dev/claviger/internal/controlplane"
 )
 
@@ -41,6 +42,8 @@ type stage struct {
 	children *children
 	plane    *controlplane.ControlPlane
 	admin    client.Client
+	// canaries are the secret values that must be read nowhere but in Secrets.
+	canaries *canary.Canaries
 	// upstream is the first house, residents are all of them.
 	upstream  *apiConnect
 	residents []resident
@@ -97,6 +100,7 @@ func (s *stage) open(ctx context.Context, fail context.CancelCauseFunc) error {
 	var err error
 	s.plane, err = controlplane.Start(ctx, controlplane.Options{
 		ControllerManager: true, ExtraControllers: []string{"deployment-controller", "replicaset-controller"}, ManifestPaths: []string{"config/default"}, DataDir: filepath.Join(s.dir, "controlplane"), Out: &lines{s.story},
+		AuditLogFile: s.auditLog(), AuditBodies: true,
 	})
 	if err != nil {
 		return err
@@ -112,6 +116,10 @@ func (s *stage) open(ctx context.Context, fail context.CancelCauseFunc) error {
 	}
 	// Watched past the end of the play: KEEP goes on telling.
 	watching, stop := context.WithCancel(context.WithoutCancel(ctx))
+	if err := s.watchSecrets(watching); err != nil {
+		stop()
+		return err
+	}
 	s.stopWatching, s.watched = stop, make(chan struct{})
 	s.scene = newScene(s.story)
 	if err := s.scene.watch(watching, s.plane.Config(), s.residents, s.watched, fail); err != nil {

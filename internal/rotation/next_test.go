@@ -215,8 +215,10 @@ func keepDecisions() []decision {
 			Action: CreateIntent, Version: 4, Cause: "the Secret bears version 3, which the journal does not know, and no earlier one can be put back",
 			Needs: FactCredential | FactIssuer | FactGuard | FactTarget | FactJournal,
 		}},
-		{"a successor that is under way is waited for there", both(behind, renewing(func(v *Version) { v.Number = 4 }), func(f *facts) { f.caps.Verifies = false }),
-			Step{Action: Issue, Version: 4}},
+		{
+			"a successor that is under way is waited for there", both(behind, renewing(func(v *Version) { v.Number = 4 }), func(f *facts) { f.caps.Verifies = false }),
+			Step{Action: Issue, Version: 4},
+		},
 		{"a journal that lost everything begins with a number of its own (C3)", both(behind, func(f *facts) { f.Versions = nil }), Step{
 			Action: CreateIntent, Version: 4, Cause: "first issue", Needs: FactCredential | FactIssuer | FactGuard | FactTarget | FactJournal,
 		}},
