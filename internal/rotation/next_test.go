@@ -94,6 +94,14 @@ func keepDecisions() []decision {
 			Action: Wait, Until: in(2*days + time.Second),
 			Notice: stuck("Overlap", "version 1 stays valid until 2026-03-06T12:00:01Z at least"),
 		}},
+		{
+			"it keeps its overlap where the upstream has room for ever, however urgent the next one is",
+			both(terminating, publishedNow, func(f *facts) { f.Versions[1].ExpiresAt = in(time.Hour) }),
+			Step{
+				Action: CreateIntent, Version: 3, Replaces: 2, Cause: "version 2 expires at " + text(in(time.Hour)),
+				Needs: FactCredential | FactIssuer | FactGuard,
+			},
+		},
 		{"it keeps an overlap whose beginning nobody knows", both(terminating, func(f *facts) { f.Target.PublishedAt = time.Time{} }), Step{
 			Action: Wait, Until: renewalOf2(),
 			Notice: stuck("Overlap", "version 1 stays valid: when its overlap began is not known until the Secret is written again"),

@@ -122,6 +122,20 @@ func requestDecisions() []decision {
 			Step{Action: Wait, Until: ago(time.Second).Add(2 * days), Notice: stuck("Overlap", overlap)},
 		},
 		{
+			"a version that was given up before somebody asked is no answer", both(bothLive, asked, func(f *facts) {
+				v := served(3, 50*time.Minute)
+				v.Failed, v.FailedAt, v.Terminating, v.Revoked, v.RevokedNoted, v.OncePublished = true, ago(40*time.Minute), true, true, true, false
+				f.Versions = append(f.Versions, v)
+			}),
+			Step{Action: RollBack, Version: 2, Needs: FactTarget | FactCredential, Cause: "rolled back to version 1 on request"},
+		},
+		{
+			"what was declared compromised and deleted is kept without that word while it is published", both(condemned(time.Minute), func(f *facts) {
+				f.Versions[0].Terminating, f.Account.Terminating = true, true
+			}),
+			Step{Action: Wait, Problem: stalled("IssuerNotReady", "the issuer is being deleted and issues nothing new")},
+		},
+		{
 			"a rollback that was answered does not fire again (C5)", both(restored, func(f *facts) {
 				f.Target.PublishedAt = ago(3 * days)
 				f.Versions[1].FailedAt, f.Credential.RollbackRequestedAt = ago(3*days), ago(3*days+time.Minute)
