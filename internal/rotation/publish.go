@@ -90,7 +90,8 @@ func (s *situation) restorable() *Version {
 // that the journal does not know: it may have been revoked since, and what the Secret holds
 // may work (hazard C6).
 func (s *situation) askFirst(v *Version) *Step {
-	why, until := (*Problem)(nil), time.Time{}
+	var why *Problem
+	var until time.Time
 	switch {
 	case s.Operator.ObserveOnly:
 		why = observing()
