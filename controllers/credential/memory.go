@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -25,9 +26,11 @@ type memory struct {
 	unrendered  map[types.UID]setback
 }
 
-// projection is the last status that was written, and what it was written over.
+// projection is the last status that was written. over are the resource versions that a
+// cache which lags may still show: what it was written over, and what was written in between.
 type projection struct {
-	over   string
+	over   []string
+	became string
 	status v1alpha1.APIClientCredentialStatus
 }
 
@@ -144,21 +147,28 @@ func (m *memory) setBack(uid types.UID, s setback) {
 }
 
 // written returns the status that the credential has as far as is known: the one
-// that was written last, if the cache still shows what it was written over. Without
+// that was written last, if the cache still shows what came before. Without
 // this a cache that lags would have every status written twice.
 func (m *memory) written(c *v1alpha1.APIClientCredential) v1alpha1.APIClientCredentialStatus {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if p, ok := m.projected[c.UID]; ok && p.over == c.ResourceVersion {
+	if p, ok := m.projected[c.UID]; ok && slices.Contains(p.over, c.ResourceVersion) {
 		return p.status
 	}
 	return c.Status
 }
 
-func (m *memory) wrote(uid types.UID, over string, status v1alpha1.APIClientCredentialStatus) {
+func (m *memory) wrote(uid types.UID, over, became string, status v1alpha1.APIClientCredentialStatus) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.projected[uid] = projection{over: over, status: status}
+	p := m.projected[uid]
+	if slices.Contains(p.over, over) {
+		p.over = append(p.over, p.became)
+	} else {
+		p.over = []string{over}
+	}
+	p.became, p.status = became, status
+	m.projected[uid] = p
 }
 
 // requestChanged reports whether the request annotation is another one than when this

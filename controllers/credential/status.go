@@ -47,7 +47,7 @@ func (r *Reconciler) project(ctx context.Context, s *scope, step rotation.Step, 
 			if client.IgnoreNotFound(err) != nil {
 				return giveWay(err)
 			}
-			r.memory.wrote(s.uid, before.ResourceVersion, after.Status)
+			r.memory.wrote(s.uid, before.ResourceVersion, after.ResourceVersion, after.Status)
 			r.tellNew(s, before.Status.Conditions, after.Status.Conditions)
 		}
 	}

@@ -96,8 +96,9 @@ func TestAnAdoptionThatCannotBeIsRefused(t *testing.T) {
 	x.eventually(soon, func() string {
 		return lacks(x.get("second").Status.Conditions, v1alpha1.ConditionReady, state{"False", v1alpha1.ReasonUpstreamConflict}, []string{"billing manages that one already"})
 	})
-	x.delete(x.get("second"))
-	x.awaitGone(soon, x.get("second"))
+	second := x.get("second")
+	x.delete(second)
+	x.awaitGone(soon, second)
 	if live := len(x.sim.Ledger().Live()); live != 1 {
 		t.Errorf("%d live, want the adopted one", live)
 	}

@@ -434,8 +434,8 @@ func TestManyDeletionsAtOnceAreHeld(t *testing.T) {
 	for _, name := range names {
 		x.awaitReady(name)
 	}
-	for _, name := range names {
-		x.delete(x.get(name))
+	if err := x.world.Client.DeleteAllOf(x.ctx, &v1alpha1.APIClientCredential{}, client.InNamespace(x.ns)); err != nil {
+		t.Fatal(err)
 	}
 	for _, name := range names {
 		x.awaitReason(name, v1alpha1.ReasonMassDeletion, "more than 5 credentials of the issuer", v1alpha1.AnnotationDeletionsConfirmedAt)
