@@ -148,6 +148,7 @@ func (d *director) bury(crowds []*crowd) {
 	}
 	d.judgeQuiet()
 	d.judge()
+	d.judgeLeaks()
 	d.namespaces = slices.DeleteFunc(d.namespaces, func(ns string) bool {
 		return slices.ContainsFunc(crowds, func(c *crowd) bool { return c.doomed == ns })
 	})

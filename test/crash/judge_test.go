@@ -214,3 +214,13 @@ func (s *stage) operatorCalls(operation string) int {
 
 // operatorAgent begins the user agent of the operator's upstream calls.
 const operatorAgent = "claviger"
+
+// judgeLeaks searches for secrets while an operator lives, whose metrics are searched, too,
+// and while the credentials still have a status. The world searches once more at its end,
+// when all processes are dead.
+func (s *stage) judgeLeaks() {
+	s.t.Helper()
+	if err := s.world.Leaks(s.ctx); err != nil {
+		s.t.Error(err)
+	}
+}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/apiconnectsim"
+	"github.com/claviger-dev/claviger/internal/canary"
 	"github.com/claviger-dev/claviger/internal/operatortest"
 	"github.com/claviger-dev/claviger/internal/simkit"
 )
@@ -72,7 +73,12 @@ func newWorld(t testing.TB) *operatortest.World {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	world, err := operatortest.Start(ctx, operatortest.Options{Binary: binary, Controllers: []string{"deployment-controller", "replicaset-controller"}})
+	canaries := &canary.Canaries{}
+	// What only the simulator knows counts, too: tokens, and answers that were lost.
+	canaries.Mark("value that a simulator made up", simkit.Marker)
+	world, err := operatortest.Start(ctx, operatortest.Options{
+		Binary: binary, Canaries: canaries, Controllers: []string{"deployment-controller", "replicaset-controller"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,6 +316,7 @@ func (s *stage) end() {
 	s.eventually(toRest, "at rest", s.unrest)
 	s.judgeQuiet()
 	s.judge()
+	s.judgeLeaks()
 	s.hangUp()
 	s.calling.Wait()
 	s.judgeCallers()
