@@ -105,13 +105,13 @@ const (
 	// ReasonWaitingForClaim: another process may still be calling the upstream for
 	// this version; its deadline has to pass first.
 	ReasonWaitingForClaim = "WaitingForClaim"
-	// ReasonBackingOff: the last version was never accepted and has been revoked;
+	// ReasonBackingOff: the last version was given up, and the event VersionFailed says why;
 	// the next one is made after a pause.
 	ReasonBackingOff = "BackingOff"
-	// ReasonVersionFailed: a version that was asked for was never accepted and has been
-	// revoked; the one before stays published. The event VersionFailed says why.
+	// ReasonVersionFailed: a version that was asked for was given up; the one before stays
+	// published. The event VersionFailed says why.
 	ReasonVersionFailed = "VersionFailed"
-	// ReasonTooManyAttempts: several versions in a row were not accepted by an upstream that
+	// ReasonTooManyAttempts: several versions in a row were given up at an upstream that
 	// cannot be searched for what they left, so no more are made until somebody asks.
 	ReasonTooManyAttempts = "TooManyAttempts"
 	// ReasonOrphanSuspected: a version may live upstream, and the upstream offers no way to

@@ -127,7 +127,7 @@ func answerDecisions() []decision {
 			}), func(f *facts) { f.policy.RotateAfter = interval.FromDuration(days) }),
 			Step{
 				Action:  Wait,
-				Problem: stalled("TooManyAttempts", "3 versions in a row were not accepted, and this upstream cannot be searched for what they left: request a rotation when the cause is gone"),
+				Problem: stalled("TooManyAttempts", "3 versions in a row were given up, and this upstream cannot be searched for what they left: request a rotation when the cause is gone"),
 			},
 		},
 		{

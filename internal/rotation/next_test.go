@@ -35,7 +35,7 @@ func keepDecisions() []decision {
 			Step{Action: Wait, Problem: stuck("Suspended", "spec.suspend is true: nothing is written here or upstream until it is false")},
 		},
 
-		{"a version that failed is retired", renewing(func(v *Version) { v.Failed = true }), Step{Action: Retire, Version: 2, Cause: "never accepted"}},
+		{"a version that failed is retired", renewing(func(v *Version) { v.Failed = true }), Step{Action: Retire, Version: 2, Cause: "given up"}},
 		{"a retired version is revoked", terminating, Step{Action: Revoke, Version: 1, Needs: FactGuard | FactTarget}},
 		{
 			"what the target holds is looked at before a revocation (C4)", both(terminating, func(f *facts) { f.Fresh = FactGuard }),

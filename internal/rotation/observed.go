@@ -182,7 +182,7 @@ type Version struct {
 
 	// Terminating: its Secret is deleted. That is the irrevocable intent to revoke.
 	Terminating bool
-	// Failed: it was never accepted, since FailedAt, the Failures-th in a row.
+	// Failed: it was given up (refused, its answer lost, rolled back), since FailedAt, the Failures-th in a row.
 	Failed   bool
 	FailedAt time.Time
 	Failures int

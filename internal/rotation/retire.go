@@ -10,7 +10,7 @@ func finishRetirements(s *situation) *Step {
 	for i := range s.Versions {
 		v := &s.Versions[i]
 		if v.Failed && !v.Terminating && v.Number != s.Target.Published {
-			return &Step{Action: Retire, Version: v.Number, Cause: "never accepted"}
+			return &Step{Action: Retire, Version: v.Number, Cause: "given up"}
 		}
 		if !v.Terminating || !v.Held {
 			continue // not deleted, or let go in this pass and nothing of ours any more

@@ -230,7 +230,7 @@ func (s *situation) requested() bool {
 	return s.open(t) && s.Answered() == 0
 }
 
-// noteFailure keeps a version that was never accepted in sight until another one is
+// noteFailure keeps a version that was given up in sight until another one is
 // made. Whoever asked for it by annotation would otherwise see nothing: a request is
 // answered by the attempt, so that it is not repeated for ever (hazard C5).
 func (s *situation) noteFailure() {
@@ -244,7 +244,7 @@ func (s *situation) noteFailure() {
 		return
 	}
 	s.note(&Problem{Reason: "VersionFailed", Message: fmt.Sprintf(
-		"version %d was never accepted and is revoked; version %d stays. When the cause is gone, request a rotation anew", v.Number, s.Target.Published)},
+		"version %d was given up, and its event says why; version %d stays. When the cause is gone, request a rotation anew", v.Number, s.Target.Published)},
 		nil, time.Time{})
 }
 
@@ -262,7 +262,7 @@ func (s *situation) hindrance(d *due) (*Problem, time.Time) {
 	if newest := s.newest(); newest != nil && newest.Failed {
 		if !s.caps.Addressable && newest.Failures >= maxLostGrants && d.answers.IsZero() {
 			return &Problem{Reason: "TooManyAttempts", Stalled: true, Message: fmt.Sprintf(
-				"%d versions in a row were not accepted, and this upstream cannot be searched for what they left: request a rotation when the cause is gone", newest.Failures)}, time.Time{}
+				"%d versions in a row were given up, and this upstream cannot be searched for what they left: request a rotation when the cause is gone", newest.Failures)}, time.Time{}
 		}
 		if newest.rolledBack() && d.routine {
 			// Who has rolled back must not get another one made by routine the next minute.
@@ -275,7 +275,7 @@ func (s *situation) hindrance(d *due) (*Problem, time.Time) {
 		free := newest.rolledBack() || d.emergency && newest.IntentAt.Before(d.answers)
 		if retry := newest.FailedAt.Add(Backoff(newest.Failures)); s.now.Before(retry) && !free {
 			return &Problem{Reason: "BackingOff", Message: fmt.Sprintf(
-				"version %d was never accepted; the next one is made at %s, after failure %d in a row", newest.Number, text(retry), newest.Failures)}, retry
+				"version %d was given up; the next one is made at %s, after failure %d in a row", newest.Number, text(retry), newest.Failures)}, retry
 		}
 	}
 	if d.routine {

@@ -122,7 +122,7 @@ func succeedDecisions(t *testing.T) []decision {
 		{"a request is answered by a version that failed (C5)", both(requested(ago(time.Hour)), failed(1, time.Minute), func(f *facts) {
 			f.Versions[1].Answers = ago(time.Hour)
 		}), Step{Action: Wait, Until: renewal(), Problem: stuck("VersionFailed",
-			"version 2 was never accepted and is revoked; version 1 stays. When the cause is gone, request a rotation anew")}},
+			"version 2 was given up, and its event says why; version 1 stays. When the cause is gone, request a rotation anew")}},
 		{"a repair answers the open request as well", both(refused, requested(noon)), Step{
 			Action: CreateIntent, Version: 2, Answers: noon,
 			Cause: "version 1 is refused by the upstream: unknown client", Replaces: 1, Needs: intentFacts,
@@ -134,11 +134,11 @@ func succeedDecisions(t *testing.T) []decision {
 		},
 		{"a version that failed is not followed a moment earlier", both(refused, failed(1, time.Minute-1)), Step{
 			Action: Wait, Until: in(1),
-			Problem: stuck("BackingOff", "version 2 was never accepted; the next one is made at 2026-03-04T12:00:00Z, after failure 1 in a row"),
+			Problem: stuck("BackingOff", "version 2 was given up; the next one is made at 2026-03-04T12:00:00Z, after failure 1 in a row"),
 		}},
 		{"the tenth failure in a row waits for six hours", both(old, failed(10, 5*time.Hour)), Step{
 			Action: Wait, Until: in(time.Hour),
-			Problem: stuck("BackingOff", "version 2 was never accepted; the next one is made at 2026-03-04T13:00:00Z, after failure 10 in a row"),
+			Problem: stuck("BackingOff", "version 2 was given up; the next one is made at 2026-03-04T13:00:00Z, after failure 10 in a row"),
 		}},
 
 		{

@@ -146,7 +146,7 @@ func TestMaterialThatIsNeverAcceptedIsGivenUp(t *testing.T) {
 		}
 	}
 	propagate(time.Hour)
-	x.await(75*time.Second, v1alpha1.ConditionAttention, state{"True", v1alpha1.ReasonBackingOff}, "version 2 was never accepted", "the next one is made at")
+	x.await(75*time.Second, v1alpha1.ConditionAttention, state{"True", v1alpha1.ReasonBackingOff}, "version 2 was given up", "the next one is made at")
 	x.await(soon, v1alpha1.ConditionReady, published, "version 1")
 	x.awaitIdle(1)
 	if got := x.sim.Ledger().Issued(); len(got) != 2 || !got[0].Live() || got[1].Live() {
