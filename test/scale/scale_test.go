@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -28,7 +29,6 @@ import (
 
 const (
 	namespace = "fleet"
-	overlap   = "15s"
 	// patience bounds every phase.
 	patience = 10 * time.Minute
 	idle     = time.Minute
@@ -50,9 +50,16 @@ func fleetSize(b *testing.B) int {
 // fleet is a world with an operator and many credentials of one app.
 type fleet struct {
 	*testing.B
-	world *operatortest.World
-	sim   *apiconnectsim.Sim
-	size  int
+	world    *operatortest.World
+	operator *operatortest.Operator
+	sim      *apiconnectsim.Sim
+	size     int
+}
+
+// phase is what one cost: the time, and the writes for each credential by verb and resource.
+type phase struct {
+	took   time.Duration
+	writes map[string]int
 }
 
 func BenchmarkFleet(b *testing.B) {
@@ -61,15 +68,33 @@ func BenchmarkFleet(b *testing.B) {
 	f := &fleet{B: b, size: fleetSize(b)}
 	f.start(ctx)
 	for range b.N {
-		f.measure(ctx, "issue", func() { f.create(ctx) }, f.allAt(1))
-		f.measure(ctx, "rotation", func() { f.requestRotation(ctx) }, f.allAt(2))
+		issue := f.measure(ctx, "issue", func() { f.create(ctx) }, f.allAt(1))
+		rotation := f.measure(ctx, "rotation", func() { f.requestRotation(ctx) }, f.allPublished(2))
+		f.measure(ctx, "retirement", func() {}, f.allAt(2))
 		f.settle(ctx)
 		f.measure(ctx, "idle-minute", func() {}, func(ctx context.Context) (bool, error) {
-			return true, wait.PollUntilContextTimeout(ctx, idle, 2*idle, false, func(context.Context) (bool, error) { return true, nil })
+			return true, pause(ctx, idle)
 		})
+		f.reportMemory(ctx)
+		f.newcomers(ctx)
+		f.settle(ctx)
+		f.restart(ctx)
+		f.failOver(ctx)
+		f.must(f.operator.Stop())
+		f.bare(ctx, "issue", issue)
+		f.bare(ctx, "rotation", rotation)
+		f.must(f.world.Client.DeleteAllOf(ctx, &v1alpha1.APIClientCredential{}, client.InNamespace(bareNamespace)))
+		f.run(ctx)
 		f.must(f.world.Client.DeleteAllOf(ctx, &v1alpha1.APIClientCredential{}, client.InNamespace(namespace)))
+		f.must(pause(ctx, time.Second)) // deletions are agreed to up to a second
+		f.agree(ctx)
 		f.await(ctx, func(context.Context) (bool, error) { return len(f.sim.Ledger().Live()) == 0, nil })
 	}
+}
+
+// overlap is longer than a rotation of all, so that retirements are measured by themselves.
+func (f *fleet) overlap() v1alpha1.Interval {
+	return v1alpha1.Interval(fmt.Sprintf("%ds", 15+f.size/40))
 }
 
 func (f *fleet) must(err error) {
@@ -101,8 +126,7 @@ func (f *fleet) start(ctx context.Context) {
 	for _, o := range f.surroundings() {
 		f.must(world.Client.Create(ctx, o))
 	}
-	_, err = world.Run(ctx, "--zap-log-level=info")
-	f.must(err)
+	f.run(ctx)
 	issuer := &v1alpha1.CredentialIssuer{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "apic"}}
 	f.await(ctx, func(ctx context.Context) (bool, error) {
 		err := world.Client.Get(ctx, client.ObjectKeyFromObject(issuer), issuer)
@@ -114,11 +138,12 @@ func (f *fleet) surroundings() []client.Object {
 	in := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: namespace, Name: name} }
 	return []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}},
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: bareNamespace}},
 		&corev1.Secret{ObjectMeta: in("login"), StringData: map[string]string{
 			"username": "rotator", "password": "rotator-password", "client_id": "toolkit", "client_secret": "toolkit-secret",
 		}},
 		&v1alpha1.RotationPolicy{ObjectMeta: in("policy"), Spec: v1alpha1.RotationPolicySpec{
-			Selector: &metav1.LabelSelector{}, RotateAfter: "90d", Overlap: overlap,
+			Selector: &metav1.LabelSelector{}, RotateAfter: "90d", Overlap: f.overlap(),
 		}},
 		&v1alpha1.CredentialIssuer{ObjectMeta: in("apic"), Spec: v1alpha1.CredentialIssuerSpec{
 			RateLimit: v1alpha1.RateLimit{PerSecond: 10000, Burst: 10000},
@@ -131,37 +156,55 @@ func (f *fleet) surroundings() []client.Object {
 }
 
 func (f *fleet) create(ctx context.Context) {
+	var group errgroup.Group
+	group.SetLimit(concurrency)
 	for i := range f.size {
-		name := fmt.Sprintf("credential-%04d", i)
-		f.must(f.world.Client.Create(ctx, &v1alpha1.APIClientCredential{
-			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
-			Spec: v1alpha1.APIClientCredentialSpec{
-				IssuerRef:     v1alpha1.IssuerReference{Name: "apic"},
-				IBMAPIConnect: &v1alpha1.IBMAPIConnectCredential{ConsumerOrg: "retail", App: "fleet"},
-				Secret:        v1alpha1.TargetSecret{Name: name},
-			},
-		}))
+		group.Go(func() error { return f.world.Client.Create(ctx, credential(fmt.Sprintf("credential-%05d", i))) })
+	}
+	f.must(group.Wait())
+}
+
+func credential(name string) *v1alpha1.APIClientCredential {
+	return &v1alpha1.APIClientCredential{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.APIClientCredentialSpec{
+			IssuerRef:     v1alpha1.IssuerReference{Name: "apic"},
+			IBMAPIConnect: &v1alpha1.IBMAPIConnectCredential{ConsumerOrg: "retail", App: "fleet"},
+			Secret:        v1alpha1.TargetSecret{Name: name},
+		},
 	}
 }
 
 func (f *fleet) requestRotation(ctx context.Context) {
 	patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`,
 		v1alpha1.AnnotationRotateRequestedAt, time.Now().UTC().Format(time.RFC3339Nano)))
+	var group errgroup.Group
+	group.SetLimit(concurrency)
 	for i := range f.size {
-		o := &v1alpha1.APIClientCredential{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("credential-%04d", i)}}
-		f.must(f.world.Client.Patch(ctx, o, patch))
+		o := &v1alpha1.APIClientCredential{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("credential-%05d", i)}}
+		group.Go(func() error { return f.world.Client.Patch(ctx, o, patch) })
 	}
+	f.must(group.Wait())
+}
+
+// allPublished waits until every credential has published the version.
+func (f *fleet) allPublished(version int64) wait.ConditionWithContextFunc {
+	return f.all(func(s *v1alpha1.APIClientCredentialStatus) bool { return s.Version == version })
 }
 
 // allAt waits until every credential has published the version and has no other.
 func (f *fleet) allAt(version int64) wait.ConditionWithContextFunc {
+	return f.all(func(s *v1alpha1.APIClientCredentialStatus) bool { return s.Version == version && len(s.Versions) == 1 })
+}
+
+func (f *fleet) all(done func(*v1alpha1.APIClientCredentialStatus) bool) wait.ConditionWithContextFunc {
 	return func(ctx context.Context) (bool, error) {
 		list := &v1alpha1.APIClientCredentialList{}
 		if err := f.world.Client.List(ctx, list, client.InNamespace(namespace)); err != nil || len(list.Items) < f.size {
 			return false, err
 		}
-		for _, c := range list.Items {
-			if c.Status.Version != version || len(c.Status.Versions) != 1 {
+		for i := range list.Items {
+			if !done(&list.Items[i].Status) {
 				return false, nil
 			}
 		}
@@ -171,32 +214,44 @@ func (f *fleet) allAt(version int64) wait.ConditionWithContextFunc {
 
 func (f *fleet) await(ctx context.Context, done wait.ConditionWithContextFunc) {
 	f.Helper()
-	f.must(wait.PollUntilContextTimeout(ctx, time.Second, patience, true, done))
+	f.must(wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, patience, true, done))
 }
 
 // measure counts what one phase costs, for each credential; an idle phase is counted
 // as a whole.
-func (f *fleet) measure(ctx context.Context, phase string, begin func(), done wait.ConditionWithContextFunc) {
+func (f *fleet) measure(ctx context.Context, name string, begin func(), done wait.ConditionWithContextFunc) phase {
 	mark, err := f.world.Now()
 	f.must(err)
+	used := f.usage(ctx)
 	calls, begun := f.sim.Calls().Total("*"), time.Now()
 	begin()
 	f.await(ctx, done)
 	took := time.Since(begun)
+	use := f.usage(ctx)
 	requests, err := f.world.Requests(mark, namespace)
 	f.must(err)
 	count := tally(requests)
 	per := float64(f.size)
-	if strings.HasPrefix(phase, "idle") {
+	if strings.HasPrefix(name, "idle") {
 		per = 1
 	} else {
-		f.ReportMetric(per/took.Seconds(), phase+"s/s")
+		f.ReportMetric(per/took.Seconds(), name+"s/s")
 	}
-	f.ReportMetric(float64(count.writes)/per, "writes/"+phase)
-	f.ReportMetric(float64(count.events)/per, "events/"+phase)
-	f.ReportMetric(float64(count.gets)/per, "gets/"+phase)
-	f.ReportMetric(float64(f.sim.Calls().Total("*")-calls)/per, "calls/"+phase)
-	f.Logf("%s of %d in %s: %s", phase, f.size, took.Round(time.Millisecond), count)
+	f.ReportMetric(float64(count.writes)/per, "writes/"+name)
+	f.ReportMetric(float64(count.events)/per, "events/"+name)
+	f.ReportMetric(float64(count.gets)/per, "gets/"+name)
+	f.ReportMetric(float64(f.sim.Calls().Total("*")-calls)/per, "calls/"+name)
+	f.ReportMetric(1000*(use.operatorCPU-used.operatorCPU)/per, "operator-cpu-ms/"+name)
+	f.ReportMetric(1000*(use.serverCPU-used.serverCPU)/per, "apiserver-cpu-ms/"+name)
+	f.Logf("%s of %d in %s: %s", name, f.size, took.Round(time.Millisecond), count)
+	writes := map[string]int{}
+	for kind, n := range count.byKind {
+		// Counts on the policy and the issuer are written for all together.
+		if each := (n + f.size/2) / f.size; each > 0 {
+			writes[kind] = each
+		}
+	}
+	return phase{took: took, writes: writes}
 }
 
 // settle waits until the operator has written nothing for half a minute and a bit:
@@ -206,7 +261,7 @@ func (f *fleet) settle(ctx context.Context) {
 	for {
 		mark, err := f.world.Now()
 		f.must(err)
-		f.must(wait.PollUntilContextTimeout(ctx, quiet, 2*quiet, false, func(context.Context) (bool, error) { return true, nil }))
+		f.must(pause(ctx, quiet))
 		requests, err := f.world.Requests(mark, namespace)
 		f.must(err)
 		if tally(requests).writes == 0 {
