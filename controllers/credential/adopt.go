@@ -47,7 +47,7 @@ func (r *Reconciler) takeOver(ctx context.Context, s *scope, intent *journal.Int
 		return err
 	}
 	found.Material = m
-	intent.Material, intent.Adopted = m, &found
+	intent.Material, intent.Adopted, intent.AdoptedFrom = m, &found, s.credential.Spec.Adopt.SecretRef.Name
 	return nil
 }
 

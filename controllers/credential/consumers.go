@@ -19,7 +19,7 @@ const (
 	// maxBehind is how many pods the status names.
 	maxBehind = 5
 	// inUseFresh is how old a list may be that says that no pod uses a credential which is
-	// being deleted.
+	// being deleted, or a Secret that goes on holding an earlier version: a younger pod may.
 	inUseFresh = 2 * time.Second
 )
 
@@ -60,14 +60,18 @@ func (r *Reconciler) lookAtConsumers(ctx context.Context, s *scope, _ rotation.S
 	target := s.observeTarget()
 	seen := s.memory.sighting(s.uid, target.PublishedAt)
 	ending := s.credential.DeletionTimestamp != nil
-	if seen.settled() && !ending {
+	published := rotation.Publication(s.credential.Spec.Secret.Name, target, s.policy)
+	published.Copies = s.copies(target.Published)
+	if seen.settled() && len(published.Copies) == 0 && !ending {
 		s.consumers = seen.consumers
 		return nil
 	}
 	now := r.Clock.Now()
-	published := rotation.Publication(s.credential.Spec.Secret.Name, target, s.policy)
 	pause := uptake.Pause(now.Sub(published.At), r.Options.UptakePause)
 	notBefore := now.Add(-pause)
+	if len(published.Copies) > 0 {
+		notBefore = now.Add(-min(pause, inUseFresh))
+	}
 	if settled := published.At.Add(published.Margin); !ending && settled.After(notBefore) {
 		notBefore = settled // an older list could miss a pod
 	}
@@ -90,6 +94,19 @@ func (r *Reconciler) lookAtConsumers(ctx context.Context, s *scope, _ rotation.S
 	s.consumers = seen.consumers
 	s.memory.saw(s.uid, seen)
 	return nil
+}
+
+// copies are the Secrets that versions were adopted from and that are not the target: pods
+// that use one hold that version for as long as they live.
+func (s *scope) copies(published int64) []uptake.Copy {
+	var all []uptake.Copy
+	for i := range s.versions {
+		v := &s.versions[i]
+		if v.AdoptedFrom != "" && v.AdoptedFrom != s.credential.Spec.Secret.Name && v.RevokedAt.IsZero() {
+			all = append(all, uptake.Copy{Secret: v.AdoptedFrom, Current: v.Number == published})
+		}
+	}
+	return all
 }
 
 // tell returns what the status says of the pods: what was told last, for a minute. Pods come

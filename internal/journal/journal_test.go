@@ -68,6 +68,18 @@ func asWritten() Version {
 	}
 }
 
+func TestAnAdoptedVersionTellsWhereItCameFrom(t *testing.T) {
+	i := intent()
+	i.Adopted, i.AdoptedFrom = &upstream.Issued{ID: "id-upstream", ExpiresAt: noon.Add(time.Hour)}, "billing-by-hand"
+	got, err := ParseSecret(i.Secret())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !got.Adopted || got.AdoptedFrom != "billing-by-hand" || got.UpstreamID != "id-upstream" || !got.ExpiresAt.Equal(noon.Add(time.Hour)) {
+		t.Errorf("adopted %t from %q as %q until %s", got.Adopted, got.AdoptedFrom, got.UpstreamID, got.ExpiresAt)
+	}
+}
+
 func TestAnIntentIsReadAsItWasWritten(t *testing.T) {
 	got, err := ParseSecret(stored())
 	if err != nil {

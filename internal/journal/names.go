@@ -90,7 +90,8 @@ const (
 	// AnnotationSameAs is the nonce of the version whose very credential the upstream answered
 	// with: the two are one object there.
 	AnnotationSameAs = prefix + "same-as"
-	// AnnotationAdopted stands on a version that existed upstream before it was in the journal.
+	// AnnotationAdopted stands on a version that existed upstream before it was in the journal,
+	// and names the Secret that its material came from.
 	AnnotationAdopted = prefix + "adopted"
 	// AnnotationRollout is the mark that workloads get which are restarted for the version, and
 	// stands on their pod templates under the same name; absent if none are.

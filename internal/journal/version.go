@@ -72,6 +72,8 @@ type Version struct {
 	ExpiresAt time.Time
 	// Adopted: it existed upstream before it was in the journal, and does not bear our mark.
 	Adopted bool
+	// AdoptedFrom is the Secret that its material came from; empty for one that was not adopted.
+	AdoptedFrom string
 	// SameAs is the nonce of an older version that is the same upstream object.
 	SameAs string
 
@@ -126,6 +128,7 @@ func Parse(object metav1.Object) (Version, error) {
 		UpstreamID:      a[AnnotationUpstreamID],
 		SameAs:          a[AnnotationSameAs],
 		Adopted:         a[AnnotationAdopted] != "",
+		AdoptedFrom:     a[AnnotationAdopted],
 		Wave:            a[AnnotationRollout],
 		meta:            secretMetadata(object),
 	}
@@ -304,7 +307,9 @@ type Intent struct {
 	// Adopted is what the upstream told of a credential that existed already; nil for one that
 	// is to be made.
 	Adopted *upstream.Issued
-	Seal    Seal
+	// AdoptedFrom names the Secret that its material came from.
+	AdoptedFrom string
+	Seal        Seal
 }
 
 // Mark is what the version will be recognised by upstream.
@@ -341,7 +346,7 @@ func (i Intent) Secret() *corev1.Secret {
 		annotations[AnnotationClass] = string(i.Class)
 	}
 	if i.Adopted != nil {
-		annotations[AnnotationAdopted] = "true"
+		annotations[AnnotationAdopted] = i.AdoptedFrom
 		annotations[AnnotationAnsweredAt] = stamp(i.IntentAt)
 		annotations[AnnotationUpstreamID] = i.Adopted.ID
 		if !i.Adopted.ExpiresAt.IsZero() {

@@ -72,6 +72,16 @@ type Publication struct {
 	// Margin is how much younger than the publication a pod must be: the kubelet of a new
 	// pod may still give it what its cache held.
 	Margin time.Duration
+	// Copies are other Secrets that hold a version of the same credential.
+	Copies []Copy
+}
+
+// Copy is a Secret that holds one version for good: the one that an adopted version came from.
+// Nobody writes the next version into it, so the age of a pod that uses it says nothing.
+type Copy struct {
+	Secret string
+	// Current: what it holds is what is published.
+	Current bool
 }
 
 // settled is when a new pod is certain to read what was published.
@@ -97,7 +107,7 @@ func Judge(pods []Pod, published Publication, now time.Time) Count {
 	var c Count
 	for i := range pods {
 		pod := &pods[i]
-		if pod.Finished || !pod.uses(published.Secret) {
+		if pod.Finished || !pod.usesAny(published) {
 			continue
 		}
 		c.Names = append(c.Names, pod.Name)
@@ -120,8 +130,18 @@ func (p *Pod) uses(secret string) bool {
 	return slices.ContainsFunc(p.References, func(r Reference) bool { return r.Secret == secret })
 }
 
+func (p *Pod) usesAny(published Publication) bool {
+	return p.uses(published.Secret) || slices.ContainsFunc(published.Copies, func(c Copy) bool { return p.uses(c.Secret) })
+}
+
 // movesAt is from when on a pod uses what was published; never, if only its end helps.
 func (p *Pod) movesAt(published Publication) (at time.Time, ever bool) {
+	if slices.ContainsFunc(published.Copies, func(c Copy) bool { return !c.Current && p.uses(c.Secret) }) {
+		return time.Time{}, false
+	}
+	if !p.uses(published.Secret) {
+		return time.Time{}, true
+	}
 	if !p.CreatedAt.Before(published.settled()) {
 		return published.settled(), true
 	}

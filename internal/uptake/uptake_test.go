@@ -159,6 +159,40 @@ func TestTheOrderOfPodsDoesNotMatter(t *testing.T) {
 	}
 }
 
+// What an adopted version came from holds it for good: no pod that uses it moves by itself.
+func TestWhoUsesACopy(t *testing.T) {
+	name := []string{"billing-1"}
+	behind, current, nobody := Count{Behind: name, Names: name}, Count{Current: 1, Names: name}, Count{}
+	uses := func(secrets ...string) Pod {
+		p := Pod{Name: "billing-1", CreatedAt: settled.Add(time.Hour), Reloads: true}
+		for _, secret := range secrets {
+			p.References = append(p.References, Reference{secret, Volume})
+		}
+		return p
+	}
+	for _, c := range []struct {
+		when    string
+		pod     Pod
+		current bool
+		want    Count
+	}{
+		{"a young pod that uses an earlier version's is behind, whatever it declares", uses("by-hand"), false, behind},
+		{"so is one that uses the target as well", uses("billing-api", "by-hand"), false, behind},
+		{"one that uses the target alone is current", uses("billing-api"), false, current},
+		{"one that uses neither is no consumer", uses("other"), false, nobody},
+		{"one that uses the published version's is current", uses("by-hand"), true, current},
+		{"and counts once if it uses the target as well", uses("billing-api", "by-hand"), true, current},
+	} {
+		t.Run(c.when, func(t *testing.T) {
+			with := published
+			with.Copies = []Copy{{Secret: "by-hand", Current: c.current}}
+			if diff := cmp.Diff(c.want, Judge([]Pod{c.pod}, with, settled.Add(24*time.Hour))); diff != "" {
+				t.Errorf("count (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestPauseGrowsWithTheWaiting(t *testing.T) {
 	for waited, want := range map[time.Duration]time.Duration{
 		0: 15 * time.Second, time.Minute: 15 * time.Second, 4 * time.Minute: time.Minute, time.Hour: LastPause, 90 * 24 * time.Hour: LastPause,

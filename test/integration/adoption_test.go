@@ -1,12 +1,15 @@
 package integration
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/apiconnectsim"
@@ -61,6 +64,70 @@ func TestAnExistingCredentialIsAdoptedInPlace(t *testing.T) {
 	x.wantNoFailure(caller)
 	if got := string(x.target("billing-api").Data["note"]); got != "made by hand" {
 		t.Errorf("somebody else's key holds %q", got)
+	}
+}
+
+// Pods that use the Secret which an adopted version came from hold that version, though it is
+// not the one that Claviger writes: neither a rotation nor a deletion revokes it under them.
+func TestAnAdoptedVersionWaitsForThePodsOfItsOldSecret(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, shared)
+	x.seedByHand("by-hand")
+	n := x.node()
+	d := x.deployment()
+	d.Spec.Template.Spec.Containers[0].EnvFrom[0].SecretRef.Name = "by-hand"
+	x.create(d)
+	x.awaitRollout(1)
+	x.ready(x.watchedBy(3*time.Second), func(c *v1alpha1.APIClientCredential) {
+		c.Spec.Adopt = &v1alpha1.Adoption{SecretRef: v1alpha1.SecretReference{Name: "by-hand"}}
+	})
+	x.change(func(c *v1alpha1.APIClientCredential) { c.Spec.Adopt = nil }) // the journal knows
+	x.request(time.Now())
+	x.awaitVersion(soon, 2)
+	x.await(soon, v1alpha1.ConditionUptakeStalled, state{"True", v1alpha1.ReasonUptakeDeadlinePassed}, "billing-", "stays valid")
+	x.rollOut(2) // younger pods that use the old Secret hold the old version as well
+	x.awaitRollout(2)
+	x.throughout(3*time.Second, func() string {
+		if live := len(x.sim.Ledger().Live()); live != 2 {
+			return fmt.Sprintf("%d credentials live while pods use the adopted one", live)
+		}
+		return ""
+	})
+	update(x, "billing", &appsv1.Deployment{}, func(d *appsv1.Deployment) {
+		d.Spec.Template.Spec.Containers[0].EnvFrom[0].SecretRef.Name = "billing-api"
+	})
+	x.awaitRollout(3)
+	x.awaitIdle(1)
+	n.wantNoFailure()
+}
+
+// The same for a deletion: it says which pods hold it.
+func TestADeletionWaitsForThePodsOfTheAdoptedSecret(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, shared)
+	x.seedByHand("by-hand")
+	n := x.node()
+	d := x.deployment()
+	d.Spec.Template.Spec.Containers[0].EnvFrom[0].SecretRef.Name = "by-hand"
+	x.create(d)
+	x.awaitRollout(1)
+	x.ready(nil, func(c *v1alpha1.APIClientCredential) {
+		c.Spec.Adopt = &v1alpha1.Adoption{SecretRef: v1alpha1.SecretReference{Name: "by-hand"}}
+	})
+	c := x.get("billing")
+	x.delete(c)
+	x.await(soon, v1alpha1.ConditionReady, state{"False", v1alpha1.ReasonInUse}, "2 pod(s)", "billing-")
+	x.throughout(2*time.Second, func() string {
+		if live := len(x.sim.Ledger().Live()); live != 1 {
+			return "the adopted one was revoked under its pods"
+		}
+		return ""
+	})
+	n.wantNoFailure()
+	x.delete(d, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	x.awaitGone(soon, c)
+	if live := len(x.sim.Ledger().Live()); live != 0 {
+		t.Errorf("%d credentials live after the deletion", live)
 	}
 }
 

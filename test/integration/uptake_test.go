@@ -122,7 +122,7 @@ func (n *node) turn(ctx context.Context) {
 // start reads the environment.
 func (n *node) start(ctx context.Context, pod *corev1.Pod) {
 	s := &corev1.Secret{}
-	if err := n.x.world.Client.Get(ctx, n.x.key("billing-api"), s); err != nil {
+	if err := n.x.world.Client.Get(ctx, n.x.key(pod.Spec.Containers[0].EnvFrom[0].SecretRef.Name), s); err != nil {
 		return
 	}
 	canaries.Add("client secret", string(s.Data["client_secret"]))
