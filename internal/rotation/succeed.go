@@ -332,7 +332,7 @@ func (s *situation) breakHold(d *due, problem *Problem) *Step {
 	}
 	for i := range s.Versions {
 		v := &s.Versions[i]
-		if v.live() && v.Number != s.Target.Published && v.Number < s.Target.Published && !s.now.Before(v.RepublishAt.Add(ClaimTime)) {
+		if v.live() && v.Number < s.Target.Published && !s.now.Before(v.RepublishAt.Add(ClaimTime)) {
 			return &Step{Action: Retire, Version: v.Number, BreaksHold: true, Cause: "the upstream takes no more, and a successor cannot wait: " + d.cause}
 		}
 	}
