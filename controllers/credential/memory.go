@@ -1,11 +1,11 @@
 package credential
 
 import (
-	"slices"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/journal"
@@ -26,12 +26,21 @@ type memory struct {
 	unrendered  map[types.UID]setback
 }
 
-// projection is the last status that was written. over are the resource versions that a
-// cache which lags may still show: what it was written over, and what was written in between.
+// projection is the last status that was written, when, and the resource version that it has.
 type projection struct {
-	over   []string
 	became string
+	at     time.Time
 	status v1alpha1.APIClientCredentialStatus
+}
+
+// lag is how long a cache may show what was there before the last write. A resource version
+// that is older for longer is that of a database that was restored.
+const lag = time.Minute
+
+// follows reports whether the cache still shows what was there before the status was written.
+func (p projection) follows(resourceVersion string, now time.Time) bool {
+	order, err := resourceversion.CompareResourceVersion(resourceVersion, p.became)
+	return err == nil && order < 0 && now.Sub(p.at) < lag
 }
 
 // recollection is about one version.
@@ -149,26 +158,19 @@ func (m *memory) setBack(uid types.UID, s setback) {
 // written returns the status that the credential has as far as is known: the one
 // that was written last, if the cache still shows what came before. Without
 // this a cache that lags would have every status written twice.
-func (m *memory) written(c *v1alpha1.APIClientCredential) v1alpha1.APIClientCredentialStatus {
+func (m *memory) written(c *v1alpha1.APIClientCredential, now time.Time) v1alpha1.APIClientCredentialStatus {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if p, ok := m.projected[c.UID]; ok && slices.Contains(p.over, c.ResourceVersion) {
+	if p, ok := m.projected[c.UID]; ok && p.follows(c.ResourceVersion, now) {
 		return p.status
 	}
 	return c.Status
 }
 
-func (m *memory) wrote(uid types.UID, over, became string, status v1alpha1.APIClientCredentialStatus) {
+func (m *memory) wrote(uid types.UID, became string, at time.Time, status v1alpha1.APIClientCredentialStatus) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p := m.projected[uid]
-	if slices.Contains(p.over, over) {
-		p.over = append(p.over, p.became)
-	} else {
-		p.over = []string{over}
-	}
-	p.became, p.status = became, status
-	m.projected[uid] = p
+	m.projected[uid] = projection{became: became, at: at, status: status}
 }
 
 // requestChanged reports whether the request annotation is another one than when this

@@ -2,6 +2,7 @@ package credential
 
 import (
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -9,28 +10,29 @@ import (
 )
 
 // TestACacheThatLagsHasNoStatusWrittenTwice: it may show what was there before the last
-// write, before the one before, and what others wrote since.
+// write or the one before, and what others wrote in between.
 func TestACacheThatLagsHasNoStatusWrittenTwice(t *testing.T) {
+	noon := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 	m := newMemory()
-	shows := func(resourceVersion string, version int64) *v1alpha1.APIClientCredential {
-		return &v1alpha1.APIClientCredential{
-			ObjectMeta: metav1.ObjectMeta{UID: "uid", ResourceVersion: resourceVersion}, Status: v1alpha1.APIClientCredentialStatus{Version: version},
-		}
-	}
-	m.wrote("uid", "1", "2", v1alpha1.APIClientCredentialStatus{Version: 10})
-	m.wrote("uid", "1", "3", v1alpha1.APIClientCredentialStatus{Version: 20})
-	for resourceVersion, c := range map[string]struct{ shown, want int64 }{
-		"1": {0, 20},  // before both writes
-		"2": {10, 20}, // between them
-		"3": {20, 20},
-		"4": {5, 5}, // what somebody else wrote since
+	m.wrote("uid", "97", noon, v1alpha1.APIClientCredentialStatus{Version: 10})
+	m.wrote("uid", "100", noon, v1alpha1.APIClientCredentialStatus{Version: 20})
+	for _, c := range []struct {
+		when, resourceVersion string
+		after                 time.Duration
+		shown, want           int64
+	}{
+		{"before both writes", "96", 0, 0, 20},
+		{"between them", "97", 0, 10, 20},
+		{"when somebody else had written between them", "99", lag - 1, 10, 20},
+		{"the last write", "100", 0, 20, 20},
+		{"what somebody else has written since", "101", 0, 5, 5},
+		{"what a restored database holds", "96", lag, 0, 0},
 	} {
-		if got := m.written(shows(resourceVersion, c.shown)).Version; got != c.want {
-			t.Errorf("at resource version %s: the status has version %d, want %d", resourceVersion, got, c.want)
+		shown := &v1alpha1.APIClientCredential{
+			ObjectMeta: metav1.ObjectMeta{UID: "uid", ResourceVersion: c.resourceVersion}, Status: v1alpha1.APIClientCredentialStatus{Version: c.shown},
 		}
-	}
-	m.wrote("uid", "4", "5", v1alpha1.APIClientCredentialStatus{Version: 30})
-	if got := m.written(shows("2", 10)).Version; got != 10 {
-		t.Errorf("what is long over is still corrected: version %d", got)
+		if got := m.written(shown, noon.Add(c.after)).Version; got != c.want {
+			t.Errorf("the cache shows %s: the status has version %d, want %d", c.when, got, c.want)
+		}
 	}
 }

@@ -37,7 +37,7 @@ func (r *Reconciler) project(ctx context.Context, s *scope, step rotation.Step, 
 	s.slots.report(s.issuer, s.uid, underWay(observed))
 	if s.credential != nil {
 		before := s.credential.DeepCopy()
-		before.Status = r.memory.written(before)
+		before.Status = r.memory.written(before, now)
 		after := before.DeepCopy()
 		s.describe(&after.Status, observed, step, now)
 		if !equality.Semantic.DeepEqual(before.Status, after.Status) {
@@ -47,7 +47,7 @@ func (r *Reconciler) project(ctx context.Context, s *scope, step rotation.Step, 
 			if client.IgnoreNotFound(err) != nil {
 				return giveWay(err)
 			}
-			r.memory.wrote(s.uid, before.ResourceVersion, after.ResourceVersion, after.Status)
+			r.memory.wrote(s.uid, after.ResourceVersion, now, after.Status)
 			r.tellNew(s, before.Status.Conditions, after.Status.Conditions)
 		}
 	}
