@@ -24,28 +24,37 @@ var ours = []string{"secrets", "events", "apiclientcredentials", "credentialissu
 // resource, of those resources that operators write. Who asked they do not say: they are for
 // times in which nobody else writes. Dry runs are left out.
 func (w *World) Figures(ctx context.Context) (map[string]int, error) {
+	text, err := w.ServerMetrics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return figures(text)
+}
+
+// ServerMetrics are the API server's own.
+func (w *World) ServerMetrics(ctx context.Context) (string, error) {
 	config := w.Plane.Config()
 	c, err := rest.HTTPClientFor(config)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(config.Host, "/")+"/metrics", nil)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	response, err := c.Do(request)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the API server's metrics: %s", response.Status)
+		return "", fmt.Errorf("the API server's metrics: %s", response.Status)
 	}
-	return figures(string(text))
+	return string(text), nil
 }
 
 func figures(text string) (map[string]int, error) {

@@ -58,19 +58,14 @@ func (l *bareLoop) credential(name string, writes map[string]int) error {
 		}
 	}
 	var secrets []*corev1.Secret
-	for kind, n := range writes {
-		if kind != "create secrets" {
-			continue
+	for i := range writes["create secrets"] {
+		secret := &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: bareNamespace, Name: fmt.Sprintf("%s.%d", name, i)},
+			Data:       map[string][]byte{"client_id": []byte(strings.Repeat("i", 32)), "client_secret": []byte(strings.Repeat("s", 64))},
 		}
-		for i := range max(n, 1) {
-			secret := &corev1.Secret{
-				ObjectMeta: metav1.ObjectMeta{Namespace: bareNamespace, Name: fmt.Sprintf("%s.%d", name, i)},
-				Data:       map[string][]byte{"client_id": []byte(strings.Repeat("i", 32)), "client_secret": []byte(strings.Repeat("s", 64))},
-			}
-			secrets = append(secrets, secret)
-			if err := l.write(l.f.world.Client.Create(l.ctx, secret)); err != nil {
-				return err
-			}
+		secrets = append(secrets, secret)
+		if err := l.write(l.f.world.Client.Create(l.ctx, secret)); err != nil {
+			return err
 		}
 	}
 	return l.rest(c, secrets, writes)

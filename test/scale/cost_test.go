@@ -2,19 +2,14 @@ package scale
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
@@ -34,24 +29,12 @@ func (f *fleet) usage(ctx context.Context) usage {
 	f.Helper()
 	operator, err := f.operator.Metrics(ctx)
 	f.must(err)
+	server, err := f.world.ServerMetrics(ctx)
+	f.must(err)
 	return usage{
-		operatorCPU: f.gauge(operator, "process_cpu_seconds_total"), serverCPU: f.gauge(f.serverMetrics(ctx), "process_cpu_seconds_total"),
+		operatorCPU: f.gauge(operator, "process_cpu_seconds_total"), serverCPU: f.gauge(server, "process_cpu_seconds_total"),
 		heap: f.gauge(operator, "go_memstats_heap_inuse_bytes"), resident: f.gauge(operator, "process_resident_memory_bytes"),
 	}
-}
-
-// serverMetrics are the API server's own.
-func (f *fleet) serverMetrics(ctx context.Context) string {
-	config := f.world.Plane.Config()
-	c, err := rest.HTTPClientFor(config)
-	f.must(err)
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(config.Host, "/")+"/metrics", nil)
-	f.must(err)
-	response, err := c.Do(request)
-	f.must(err)
-	text, err := io.ReadAll(response.Body)
-	f.must(errors.Join(err, response.Body.Close()))
-	return string(text)
 }
 
 func (f *fleet) gauge(text, name string) float64 {
