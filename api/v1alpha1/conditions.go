@@ -71,6 +71,9 @@ const (
 	ReasonRetiring = "Retiring"
 	// ReasonWaitingForUptake: the overlap has passed, and pods may still use the old version.
 	ReasonWaitingForUptake = "WaitingForUptake"
+	// ReasonWaitingForReferences: the overlap has passed, and a pod or a template still refers to
+	// the old version by the Secret of its own that naming: Versioned gives it.
+	ReasonWaitingForReferences = "WaitingForReferences"
 	// ReasonUptakeDeadlinePassed: pods may still use an earlier version; the message names
 	// them and says what happens to it.
 	ReasonUptakeDeadlinePassed = "UptakeDeadlinePassed"

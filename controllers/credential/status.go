@@ -251,7 +251,7 @@ func rotating(o rotation.Observed, step rotation.Step, now time.Time) *rotation.
 		return nil
 	}
 	switch step.Notice.Reason {
-	case v1alpha1.ReasonOverlap, v1alpha1.ReasonRetiring, v1alpha1.ReasonWaitingForWindow, v1alpha1.ReasonWaitingForUptake, v1alpha1.ReasonUptakeDeadlinePassed,
+	case v1alpha1.ReasonOverlap, v1alpha1.ReasonRetiring, v1alpha1.ReasonWaitingForWindow, v1alpha1.ReasonWaitingForUptake, v1alpha1.ReasonWaitingForReferences, v1alpha1.ReasonUptakeDeadlinePassed,
 		v1alpha1.ReasonRollingOut, v1alpha1.ReasonRolloutHeld:
 		return step.Notice
 	case v1alpha1.ReasonIssuing, v1alpha1.ReasonVerifying:

@@ -148,6 +148,9 @@ func letGo(s *situation) *Step {
 	if !s.Fresh.Has(FactJournal | FactTarget) {
 		return &Step{Action: Look, Needs: FactJournal | FactTarget}
 	}
+	if s.Target.Strays && !s.Credential.Retain {
+		return &Step{Action: WithdrawCopy}
+	}
 	if s.Target.Exists && s.Target.Ours && !s.Target.Terminating {
 		if s.Credential.Retain {
 			return &Step{Action: RetainTarget}

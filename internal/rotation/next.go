@@ -36,6 +36,7 @@ var keep = []rule{
 	lookBehind,
 	putBack,
 	carryOn,
+	keepCopies,
 	confirmDoubts,
 	noteFirstPublication,
 	succeed,

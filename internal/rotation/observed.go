@@ -77,6 +77,8 @@ type Credential struct {
 	// exists and is the Secret that holds its material.
 	Adopts       bool
 	AdoptsTarget bool
+	// Versioned: every version that has served stands in a Secret of its own as well.
+	Versioned bool
 	// ShowsPrevious: the target holds the version before the published one as well.
 	ShowsPrevious bool
 	// Problem says that the spec cannot be served as it is; nil if it can. ProblemUntil is
@@ -162,6 +164,9 @@ type Target struct {
 	// Drift: its metadata shows that somebody else wrote our keys; only a live read
 	// tells what it holds.
 	Drift bool
+	// Strays: versions' own Secrets stand of which the journal knows no version; known with
+	// FactJournal.
+	Strays bool
 	// Stale: it holds Published, and today's template renders that differently.
 	Stale bool
 	// PublishedAt is the API server's time of our last write; it errs only late.
@@ -251,6 +256,14 @@ type Version struct {
 	// has it, so that a restart does not begin to count anew.
 	RefusedSince time.Time
 	RefusedNoted bool
+	// Copied: its own Secret stands, as far as is known. CopyGoneSince is when this process has
+	// first seen that there is none although the version is being revoked.
+	Copied        bool
+	CopyGoneSince time.Time
+	// CopyTrouble is why its own Secret could not be written, and CopyNotBefore when that is tried
+	// again.
+	CopyTrouble   *Problem
+	CopyNotBefore time.Time
 	// Unshowable: it cannot be written beside the published one as the spec is now.
 	Unshowable bool
 	// Condemned: the upstream said that this version can never exist as it is.
@@ -335,6 +348,8 @@ const (
 	// FactConsumers is a live list of the namespace's pods, young enough to prove that none
 	// can use an earlier version if it shows none.
 	FactConsumers
+	// FactCopies are live reads of the versions' own Secrets.
+	FactCopies
 	// FactWorkloads is a live read of the workloads that are restarted.
 	FactWorkloads
 )

@@ -21,6 +21,11 @@ func finishRetirements(s *situation) *Step {
 		over := v.Revoked || s.shared(v) || v.Adopted && !v.OncePublished && v.Number != s.Target.Published
 		switch {
 		case over && !tombstone:
+			if step, waits := s.endCopy(v); step != nil {
+				return step
+			} else if waits {
+				continue
+			}
 			return &Step{Action: Release, Version: v.Number}
 		case over && !v.RevokedNoted:
 			return &Step{Action: NoteRevoked, Version: v.Number}
@@ -33,6 +38,11 @@ func finishRetirements(s *situation) *Step {
 			} else if waits {
 				continue
 			}
+		}
+		if step, waits := s.endCopy(v); step != nil {
+			return step
+		} else if waits {
+			continue
 		}
 		if step := s.revoke(v); step != nil {
 			return step
@@ -56,8 +66,14 @@ func (s *situation) awaitWorkloads(v *Version) (look *Step, waits bool) {
 		s.noteRollout(v)
 		return nil, true
 	}
-	if look, waits = s.awaitUptake(v); look == nil && waits {
+	if look, waits = s.awaitUptake(v); look != nil {
+		return look, waits
+	} else if waits {
 		s.noteUptake(v)
+		return nil, true
+	}
+	if look, waits = s.awaitReferences(v); look == nil && waits {
+		s.noteReferences(v)
 	}
 	return look, waits
 }
@@ -205,9 +221,15 @@ func retirePredecessors(s *situation) *Step {
 		if look != nil {
 			return look
 		}
+		look, referred := s.awaitReferences(v)
+		if look != nil {
+			return look
+		}
 		switch step := s.retire(v); {
 		case step != nil && waits:
 			s.noteUptake(v)
+		case step != nil && referred:
+			s.noteReferences(v)
 		case step != nil:
 			return step
 		}

@@ -39,7 +39,7 @@ const (
 	Fail Action = "Fail"
 	// RollBack records that the published version is given up for the one before it.
 	RollBack Action = "RollBack"
-	// MarkRepublish records that an older version is about to be published again.
+	// MarkRepublish records that an older version, or its own Secret, is about to be written again.
 	MarkRepublish Action = "MarkRepublish"
 	// Publish writes the version into the target.
 	Publish Action = "Publish"
@@ -49,6 +49,11 @@ const (
 	// HidePrevious takes away what is beside the published version, and writes down that the
 	// version must not be shown again.
 	HidePrevious Action = "HidePrevious"
+	// PublishCopy writes a version into a Secret of its own.
+	PublishCopy Action = "PublishCopy"
+	// WithdrawCopy deletes the version's own Secret, or those that no version is left of if
+	// Version is 0.
+	WithdrawCopy Action = "WithdrawCopy"
 	// NotePublished records that the version was published, where nothing else
 	// proves it.
 	NotePublished Action = "NotePublished"
@@ -82,7 +87,7 @@ const (
 func Actions() []Action {
 	return []Action{
 		Wait, Look, AddFinalizer, HoldIssuer, CreateIntent, Adopt, Claim, Issue, WriteAnswer, Disown, Suspect, Verify, NoteRefusal, Fail, RollBack, MarkRepublish, Publish,
-		ShowPrevious, HidePrevious, NotePublished, Restart, NoteRollout, Retire, Revoke, NoteRevoked, Release, Abandon, Retain, RetainTarget, DeleteTarget, RemoveFinalizer,
+		ShowPrevious, HidePrevious, PublishCopy, WithdrawCopy, NotePublished, Restart, NoteRollout, Retire, Revoke, NoteRevoked, Release, Abandon, Retain, RetainTarget, DeleteTarget, RemoveFinalizer,
 	}
 }
 

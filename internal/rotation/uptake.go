@@ -28,6 +28,11 @@ type Consumers struct {
 	Behind  []string
 	// Names are those of all of them.
 	Names []string
+	// References are those who use a Secret of a single version, by its number. Who refers to what
+	// is published is Current as well.
+	References map[int64]References
+	// Began is when the look at them began.
+	Began time.Time
 	// Again is when another look may show something else.
 	Again time.Time
 }
@@ -77,6 +82,9 @@ func (s *situation) noteUptake(v *Version) {
 // UptakeStalled tells that pods still use an earlier version when the policy's deadline has
 // passed; nil if none does, or if no earlier version is left.
 func UptakeStalled(o Observed, p Policy, now time.Time) *Problem {
+	if stalled := ReferencesStalled(o, p, now); stalled != nil {
+		return stalled
+	}
 	c := o.Consumers
 	if !p.Uptake.Consumers || !c.Known || len(c.Behind) == 0 || o.Target.PublishedAt.IsZero() || now.Before(uptakeDeadline(o.Target, p)) {
 		return nil
@@ -109,7 +117,7 @@ func holdWhileInUse(s *situation) *Step {
 	if !s.Fresh.Has(FactConsumers) {
 		return &Step{Action: Look, Needs: FactConsumers}
 	}
-	using := len(s.Consumers.Behind) + s.Consumers.Current
+	using := len(s.Consumers.Names)
 	if using == 0 {
 		return nil
 	}

@@ -75,6 +75,7 @@ func Variants() []*Variant {
 		{Name: "five versions at a time", Capabilities: with(func(c *rotation.Capabilities) { c.MaxLive = 5 }), Policy: onRequest},
 		{Name: "pods are waited for", Capabilities: of(WriteAhead), Policy: withUptake(true), Dimensions: []func() Dimension{newWorkload}},
 		Restarting(),
+		{Name: "versions have Secrets of their own", Capabilities: of(WriteAhead), Policy: byName(), Dimensions: []func() Dimension{newCopies}},
 		{Name: "the previous version is shown", Capabilities: of(WriteAhead), Policy: onRequest, Previous: true},
 		{Name: "the previous version is shown until the upstream ends it", Class: ShownOnce, Capabilities: of(ShownOnce), Policy: onRequest, Life: 16 * time.Minute, Renewals: 2, Previous: true},
 		{Name: "without overlap", Capabilities: with(func(c *rotation.Capabilities) { c.Overlap = false }), Policy: onRequest},
@@ -85,6 +86,13 @@ func Variants() []*Variant {
 func withUptake(hold bool) rotation.Policy {
 	p := onRequest
 	p.Uptake = rotation.Uptake{Consumers: true, Margin: uptakeMargin, Deadline: uptakeDeadline, Hold: hold}
+	return p
+}
+
+// byName is a policy under which pods are given a moment, and no deadline ends what they refer to.
+func byName() rotation.Policy {
+	p := onRequest
+	p.Uptake = rotation.Uptake{Margin: uptakeMargin, Deadline: uptakeDeadline, Hold: true}
 	return p
 }
 
