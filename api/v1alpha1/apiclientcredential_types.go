@@ -294,6 +294,8 @@ type IBMAPIConnectProbe struct {
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.template) || !has(self.template.preset) || !(self.type in ['kubernetes.io/tls', 'kubernetes.io/basic-auth', 'kubernetes.io/dockerconfigjson']) || self.template.preset == {'kubernetes.io/tls': 'TLS', 'kubernetes.io/basic-auth': 'BasicAuth', 'kubernetes.io/dockerconfigjson': 'DockerConfigJSON'}[self.type]",message="a Secret of this type needs the preset that is named after it (TLS, BasicAuth or DockerConfigJSON), or data"
 // +kubebuilder:validation:XValidation:rule="!self.type.startsWith('servicebinding.io/') || has(self.template) && (has(self.template.data) || has(self.template.serviceBinding) && self.type == 'servicebinding.io/' + self.template.serviceBinding.type)",message="a Secret of type servicebinding.io/TYPE needs the preset ServiceBinding with the same type, or data"
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.naming) || self.naming != 'Versioned' || self.name.size() <= 200",message="with naming: Versioned secret.name has at most 200 characters: the names of single versions are made from it"
 type TargetSecret struct {
 	// Name of the Secret in this namespace. It is created; one that exists already
 	// and is not this credential's is refused before anything is issued. Immutable.
@@ -319,6 +321,18 @@ type TargetSecret struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="secret.type is immutable"
 	Type corev1.SecretType `json:"type,omitempty"`
 
+	// Naming says whether a version has a name of its own, too. Stable (default): the Secret holds
+	// the newest version, and workloads refer to it alone. Versioned: beside it, each version
+	// stands in an immutable Secret named NAME-NUMBER-SUFFIX, such as billing-api-3-k7d2m4qa, for
+	// teams whose Git names the version that a workload uses. status.binding.name says the newest
+	// one's. A version is not revoked while a pod or a template refers to its Secret, and its
+	// Secret is deleted before that. Versioned cannot be taken back.
+	//
+	// +optional
+	// +kubebuilder:default=Stable
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf || oldSelf == 'Stable'",message="secret.naming: Versioned cannot be taken back: workloads refer to Secrets of single versions"
+	Naming SecretNaming `json:"naming,omitempty"`
+
 	// Template says which keys the Secret gets. Default: the preset ClientIDSecret.
 	//
 	// +optional
@@ -331,6 +345,19 @@ type TargetSecret struct {
 	// +optional
 	Previous *PreviousKeys `json:"previous,omitempty"`
 }
+
+// SecretNaming says whether versions have names of their own.
+//
+// +kubebuilder:validation:Enum=Stable;Versioned
+type SecretNaming string
+
+// The ways of naming.
+const (
+	// NamingStable: one Secret holds the newest version.
+	NamingStable SecretNaming = "Stable"
+	// NamingVersioned: beside it each version stands in a Secret of its own.
+	NamingVersioned SecretNaming = "Versioned"
+)
 
 // PreviousKeys says where the version before the published one stands.
 type PreviousKeys struct {
@@ -552,6 +579,11 @@ type VersionStatus struct {
 	//
 	// +optional
 	RetiresAt *metav1.Time `json:"retiresAt,omitempty"`
+
+	// SecretName is the Secret of its own that the version stands in, with naming: Versioned.
+	//
+	// +optional
+	SecretName string `json:"secretName,omitempty"`
 
 	// ID is the name that the version has upstream, to find it there.
 	//

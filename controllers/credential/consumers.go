@@ -61,15 +61,16 @@ func (r *Reconciler) lookAtConsumers(ctx context.Context, s *scope, _ rotation.S
 	seen := s.memory.sighting(s.uid, target.PublishedAt)
 	ending := s.credential.DeletionTimestamp != nil
 	published := rotation.Publication(s.credential.Spec.Secret.Name, target, s.policy)
-	published.Copies = s.copies(target.Published)
-	if seen.settled() && len(published.Copies) == 0 && !ending {
+	published.Copies = s.adoptedFrom(target.Published)
+	names := s.ownNames()
+	if seen.settled() && len(published.Copies)+len(names) == 0 && !ending {
 		s.consumers = seen.consumers
 		return nil
 	}
 	now := r.Clock.Now()
 	pause := uptake.Pause(now.Sub(published.At), r.Options.UptakePause)
 	notBefore := now.Add(-pause)
-	if len(published.Copies) > 0 {
+	if len(published.Copies)+len(names) > 0 {
 		notBefore = now.Add(-min(pause, inUseFresh))
 	}
 	if settled := published.At.Add(published.Margin); !ending && settled.After(notBefore) {
@@ -89,16 +90,21 @@ func (r *Reconciler) lookAtConsumers(ctx context.Context, s *scope, _ rotation.S
 		again = count.ClearsAt
 	}
 	seen.consumers = rotation.Consumers{
-		Known: true, Current: count.Current, Behind: count.Behind, Names: count.Names, Again: again,
+		Known: true, Current: count.Current, Behind: count.Behind, Names: count.Names, Again: again, Began: began,
+	}
+	if len(names) > 0 {
+		if err := r.lookAtReferences(ctx, s, &seen.consumers, pods, names, notBefore); err != nil {
+			return err
+		}
 	}
 	s.consumers = seen.consumers
 	s.memory.saw(s.uid, seen)
 	return nil
 }
 
-// copies are the Secrets that versions were adopted from and that are not the target: pods
+// adoptedFrom are the Secrets that versions were adopted from and that are not the target: pods
 // that use one hold that version for as long as they live.
-func (s *scope) copies(published int64) []uptake.Copy {
+func (s *scope) adoptedFrom(published int64) []uptake.Copy {
 	var all []uptake.Copy
 	for i := range s.versions {
 		v := &s.versions[i]
@@ -116,7 +122,7 @@ func (s *scope) tell(o rotation.Observed, now time.Time) rotation.Consumers {
 	if !o.Consumers.Known {
 		return seen.told
 	}
-	if !seen.told.Known || len(o.Consumers.Behind) == 0 || now.Sub(seen.toldAt) >= toldEvery {
+	if !seen.told.Known || len(o.Consumers.Laggards(o.Target.Published)) == 0 || now.Sub(seen.toldAt) >= toldEvery {
 		seen.told, seen.toldAt = o.Consumers, now
 		s.memory.saw(s.uid, seen)
 	}
@@ -126,7 +132,7 @@ func (s *scope) tell(o rotation.Observed, now time.Time) rotation.Consumers {
 // describeConsumers projects the counts. Those of an earlier process stand until somebody
 // looks again, so that a restart writes nothing.
 func (s *scope) describeConsumers(before *v1alpha1.ConsumersStatus, o rotation.Observed, now time.Time) *v1alpha1.ConsumersStatus {
-	if !s.policy.Uptake.Consumers || o.Target.Published == 0 {
+	if !s.policy.Uptake.Consumers && !o.Credential.Versioned || o.Target.Published == 0 {
 		return nil
 	}
 	told := s.tell(o, now)
@@ -136,9 +142,9 @@ func (s *scope) describeConsumers(before *v1alpha1.ConsumersStatus, o rotation.O
 		}
 		return nil
 	}
+	behind := told.Laggards(o.Target.Published)
 	return &v1alpha1.ConsumersStatus{
-		Version: o.Target.Published, Current: int64(told.Current), Earlier: int64(len(told.Behind)),
-		Behind: told.Behind[:min(len(told.Behind), maxBehind)],
+		Version: o.Target.Published, Current: int64(told.Current), Earlier: int64(len(behind)), Behind: behind[:min(len(behind), maxBehind)],
 	}
 }
 

@@ -75,6 +75,8 @@ type Pods interface {
 	// List returns what a list of the namespace's pods showed that began at or after a time,
 	// and when it began, by the API server's clock.
 	List(ctx context.Context, namespace string, notBefore time.Time) (pods []uptake.Pod, began time.Time, err error)
+	// Templates returns the same of what may make pods.
+	Templates(ctx context.Context, namespace string, notBefore time.Time) (templates []uptake.Template, began time.Time, err error)
 }
 
 // Clock is the API server's time as this process knows it.
@@ -209,6 +211,10 @@ func (r *Reconciler) act(ctx context.Context, s *scope, step rotation.Step) erro
 		return r.note(ctx, s, step)
 	case rotation.Publish:
 		return r.publish(ctx, s, step)
+	case rotation.PublishCopy:
+		return r.publishCopy(ctx, s, step)
+	case rotation.WithdrawCopy:
+		return r.withdrawCopy(ctx, s, step)
 	case rotation.Restart:
 		return r.restart(ctx, s, step)
 	case rotation.NoteRollout:

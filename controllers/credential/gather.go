@@ -34,7 +34,7 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*sc
 	s := &scope{
 		key: name, memory: r.memory, slots: r.slots, holder: r.Options.Holder, clusterID: r.Options.ClusterID,
 		observeOnly: r.Options.ObserveOnly, orphanAge: r.Options.OrphanAge, clockSteady: r.Clock.Steady(),
-		strange: map[types.UID]*rotation.Problem{}, marked: map[int64]bool{},
+		strange: map[types.UID]*rotation.Problem{}, marked: map[int64]bool{}, own: map[string]journal.Copy{},
 	}
 	credential := &v1alpha1.APIClientCredential{}
 	switch err := r.Client.Get(ctx, name, credential); {
@@ -104,6 +104,10 @@ func (s *scope) sortJournal(secrets []metav1.PartialObjectMetadata) {
 		case journal.RoleTarget:
 			if s.credential != nil && secrets[i].Name == s.credential.Spec.Secret.Name {
 				s.target = journal.ReadTarget(&secrets[i])
+			}
+		case journal.RoleCopy:
+			if c, ok := journal.ReadCopy(&secrets[i]); ok {
+				s.own[c.Nonce] = c
 			}
 		}
 	}

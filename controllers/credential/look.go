@@ -26,6 +26,7 @@ func (r *Reconciler) look(ctx context.Context, s *scope, step rotation.Step) err
 		{rotation.FactGuard, r.lookAtGuard},
 		{rotation.FactContainer, r.countContainer},
 		{rotation.FactJournal, r.listJournal},
+		{rotation.FactCopies, r.lookAtCopies},
 		{rotation.FactConsumers, r.lookAtConsumers},
 		{rotation.FactWorkloads, r.lookAtWorkloads},
 	} {
@@ -148,5 +149,5 @@ func (r *Reconciler) listJournal(ctx context.Context, s *scope, _ rotation.Step)
 		}
 	}
 	slices.SortFunc(s.versions, func(a, b journal.Version) int { return int(a.Number - b.Number) })
-	return nil
+	return r.listStrays(ctx, s)
 }

@@ -64,6 +64,10 @@ type recollection struct {
 	doubt     string
 	seenDoubt string
 	revoked   bool
+	// copyGoneSince is when its own Secret was first seen to be gone, after the version was retired;
+	// copying is what became of the last attempt to write one.
+	copyGoneSince time.Time
+	copying       setback
 	// unshowable is the rendering in which it cannot stand beside the published version.
 	unshowable string
 	// unfit: a retained version that the upstream does not accept any more.

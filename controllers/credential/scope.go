@@ -51,6 +51,10 @@ type scope struct {
 	unrendered setback
 
 	versions []journal.Version
+	// own are the Secrets of single versions, by the version's nonce; strays: there are some whose
+	// version no live list of the journal shows.
+	own    map[string]journal.Copy
+	strays []journal.Copy
 	// retained are versions that an earlier credential of the same name let go.
 	retained []journal.Version
 	// strange holds what keeps a version from being touched.
@@ -178,6 +182,7 @@ func (s *scope) observeCredential() rotation.Credential {
 	c.Suspended = s.credential.Spec.Suspend
 	c.Finalized = controllerutil.ContainsFinalizer(s.credential, journal.FinalizerCredential)
 	c.ShowsPrevious = s.suffix() != ""
+	c.Versioned = s.credential.Spec.Secret.Naming == v1alpha1.NamingVersioned
 	c.Problem = s.specProblem
 	if why := s.unrendered; c.Problem == nil && why.trouble != nil {
 		c.Problem, c.ProblemUntil = why.trouble, why.notBefore
@@ -261,6 +266,10 @@ func (s *scope) observeVersion(v *journal.Version) rotation.Version {
 		NotBefore:     r.notBefore,
 		Trouble:       r.trouble,
 	}
+	if own, ok := s.own[v.Nonce]; ok {
+		observed.Copied, observed.CopyHeld = true, own.Terminating
+	}
+	observed.CopyGoneSince, observed.CopyTrouble, observed.CopyNotBefore = r.copyGoneSince, r.copying.trouble, r.copying.notBefore
 	observed.Unsure = observed.Unsure && !observed.OncePublished
 	if !v.RefusedSince.IsZero() && (r.refusedSince.IsZero() || v.RefusedSince.Before(r.refusedSince)) {
 		observed.RefusedSince = v.RefusedSince
@@ -306,6 +315,7 @@ func (s *scope) observeTarget() rotation.Target {
 	t := rotation.Target{
 		Exists: s.target.Exists, Ours: s.target.CredentialUID == s.uid, Terminating: s.target.Terminating,
 		Retained: s.target.CredentialUID != s.uid && s.target.Credential == s.key.String(), PublishedAt: s.target.PublishedAt,
+		Strays: len(s.strays) > 0,
 	}
 	if t.Retained && s.heldByBytes() != 0 {
 		// It is written once more, to bear this credential's UID.

@@ -102,7 +102,7 @@ func (s *scope) describe(status *v1alpha1.APIClientCredentialStatus, o rotation.
 				status.Expires = v.ExpiresAt.UTC().Format(time.RFC3339)
 			}
 		}
-		status.Binding = &v1alpha1.BindingStatus{Name: s.credential.Spec.Secret.Name}
+		status.Binding = &v1alpha1.BindingStatus{Name: s.binding(o.Target.Published)}
 	}
 	if !plan.RenewsAt.IsZero() {
 		status.Rotates = plan.RenewsAt.UTC().Format(time.RFC3339)
@@ -116,6 +116,9 @@ func (s *scope) describeVersions(o rotation.Observed, plan rotation.Plan) []v1al
 	for i, v := range o.Versions {
 		entry := v1alpha1.VersionStatus{
 			Number: v.Number, State: stateOf(v, o.Target.Published), IssuedAt: metav1.NewTime(v.IntentAt.Truncate(time.Second)), ID: s.versions[i].UpstreamName,
+		}
+		if own, ok := s.own[s.versions[i].Nonce]; ok && !own.Terminating {
+			entry.SecretName = own.Name
 		}
 		if at, ok := plan.Retires[v.Number]; ok {
 			retires := metav1.NewTime(at.Truncate(time.Second))

@@ -18,6 +18,8 @@ type clearance struct {
 	versions   []journal.Version
 	unreadable bool
 	target     journal.Target
+	// copies are the Secrets of single versions that stand.
+	copies []journal.Copy
 }
 
 // objection says why an arrival must not be revoked, in a sentence for people; empty
@@ -44,6 +46,11 @@ func (c clearance) objection(a arrival) string {
 			return "The journal of its credential was written by another cluster."
 		}
 		published = published || v.Nonce == c.target.Hint.Nonce && !v.Terminating
+	}
+	for _, own := range c.copies {
+		if strings.HasPrefix(own.Nonce, string(a.Mark[16:])) {
+			return "The Secret " + own.Name + " holds it."
+		}
 	}
 	if !c.target.Exists {
 		return ""

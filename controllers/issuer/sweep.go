@@ -283,6 +283,10 @@ func (r *Reconciler) clearance(ctx context.Context, o owner, live []metav1.Parti
 	case client.IgnoreNotFound(err) != nil:
 		return c, fmt.Errorf("read the Secret of credential %s: %w", o.Key, err)
 	}
+	var err error
+	if c.copies, err = (journal.Store{Live: r.Live}).Copies(ctx, o.Key.Namespace, o.UID); err != nil {
+		return c, fmt.Errorf("credential %s: %w", o.Key, err)
+	}
 	return c, nil
 }
 

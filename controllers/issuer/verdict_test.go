@@ -287,6 +287,10 @@ func TestClearance(t *testing.T) {
 			clearance: clearance{credential: present(), versions: published, target: target(nonce(1), map[string][]byte{"name": []byte(stranger.Name)})},
 			objection: "The published Secret seems to hold it.",
 		},
+		"a Secret of its own holds it": {
+			clearance: clearance{credential: present(), versions: published, target: fine, copies: []journal.Copy{{Name: "billing-api-1-aaa", Nonce: nonce(1)}, {Name: "billing-api-9-bbb", Nonce: nonce(9)}}},
+			objection: "The Secret billing-api-9-bbb holds it.",
+		},
 		"the published version is being revoked": {
 			clearance: clearance{credential: present(), target: fine, versions: []journal.Version{
 				version(mark('a', 1), func(v *journal.Version) { v.ClusterID, v.Nonce, v.Terminating = "here", nonce(1), true }),

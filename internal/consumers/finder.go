@@ -31,11 +31,13 @@ type Finder struct {
 	namespaces map[string]*namespace
 }
 
-// namespace is the last list of one.
+// namespace is what was listed last of one.
 type namespace struct {
-	mu    sync.Mutex
-	began time.Time
-	pods  []uptake.Pod
+	mu             sync.Mutex
+	began          time.Time
+	pods           []uptake.Pod
+	templatesBegan time.Time
+	templates      []uptake.Template
 	// asked is guarded by Finder.mu.
 	asked time.Time
 }
@@ -85,21 +87,15 @@ func (f *Finder) namespace(name string) *namespace {
 	return n
 }
 
-// list pages through the pods: all pages show one moment, and only one is held at a time.
+// list pages through the pods.
 func (f *Finder) list(ctx context.Context, namespace string) ([]uptake.Pod, error) {
 	var found []uptake.Pod
-	for next := ""; ; {
-		pods := &corev1.PodList{}
-		if err := f.live.List(ctx, pods, client.InNamespace(namespace), client.Limit(page), client.Continue(next)); err != nil {
-			return nil, err
-		}
+	err := pages(ctx, f, namespace, &corev1.PodList{}, func(pods *corev1.PodList) {
 		for i := range pods.Items {
 			if pod := Read(&pods.Items[i]); !pod.Finished && len(pod.References) > 0 {
 				found = append(found, pod)
 			}
 		}
-		if next = pods.Continue; next == "" {
-			return found, nil
-		}
-	}
+	})
+	return found, err
 }

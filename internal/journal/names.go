@@ -29,12 +29,13 @@ const PreviousManager = "claviger-previous"
 // Labels. They hold ids and roles, never names, because label values end at 63
 // characters.
 const (
-	// LabelRole says what a Secret is to us: version, target or login. The cache
+	// LabelRole says what a Secret is to us: version, target, copy or login. The cache
 	// holds the metadata of Secrets that bear it and no other.
 	LabelRole = prefix + "role"
-	// RoleVersion, RoleTarget and RoleLogin are its values.
+	// RoleVersion, RoleTarget, RoleCopy and RoleLogin are its values.
 	RoleVersion = "version"
 	RoleTarget  = "target"
+	RoleCopy    = "copy"
 	RoleLogin   = "login"
 	// LabelCredentialUID is the UID of the credential that a version or a target
 	// belongs to.
@@ -130,6 +131,21 @@ var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPad
 // listed: a GET is some thirty times cheaper than a list by label.
 func VersionSecretName(credential, uid string, number int64) string {
 	return fmt.Sprintf("%s.%s.v%d", credential, shortUID(uid), number)
+}
+
+// LongestTarget is how long the name of a target may be so that names of copies fit.
+const LongestTarget = 200
+
+// CopyName computes the name of the Secret that holds one version for good. Part of the nonce
+// is in it, because numbers begin anew with a new credential and a name must mean one content
+// for ever: whoever refers to it in Git gets that or nothing. No name ends like that of a
+// version Secret (hazard H13).
+func CopyName(target string, number int64, nonce string) string {
+	raw, err := hex.DecodeString(nonce)
+	if err != nil || len(raw) < 5 {
+		return ""
+	}
+	return fmt.Sprintf("%s-%d-%s", target, number, base32Lower.EncodeToString(raw[:5]))
 }
 
 func shortUID(uid string) string {

@@ -51,7 +51,11 @@ func (s *situation) endCopy(v *Version) (step *Step, waits bool) {
 		return nil, false
 	}
 	dire := s.compromised(v) && !v.Revoked // what is compromised is revoked at once, and looked after then
-	if until := lastOf(v.ClaimUntil, v.RepublishAt.Add(ClaimTime)); s.now.Before(until) && !dire {
+	until := v.RepublishAt.Add(ClaimTime)
+	if !v.ClaimMine {
+		until = lastOf(until, v.ClaimUntil)
+	}
+	if s.now.Before(until) && !dire {
 		s.note(nil, &Problem{Reason: "Retiring", Message: fmt.Sprintf(
 			"version %d is being revoked: its own Secret goes when nobody can be writing it any more", v.Number)}, until)
 		return nil, true
@@ -59,7 +63,12 @@ func (s *situation) endCopy(v *Version) (step *Step, waits bool) {
 	if !s.Fresh.Has(FactCopies) {
 		return &Step{Action: Look, Needs: FactCopies, Version: v.Number}, true
 	}
-	if v.Copied {
+	switch {
+	case v.Copied && v.CopyHeld:
+		s.note(nil, &Problem{Reason: "Retiring", Message: fmt.Sprintf(
+			"version %d is being revoked: its own Secret was deleted and a finalizer of somebody else still holds it", v.Number)}, s.now.Add(targetRetry))
+		return nil, true
+	case v.Copied:
 		return &Step{Action: WithdrawCopy, Version: v.Number}, true
 	}
 	return nil, false
@@ -105,12 +114,16 @@ func (s *situation) references(v *Version) []string {
 	return slices.Concat(r.Templates, r.Pods)
 }
 
-// References are those who refer to a version by a Secret of its own.
-type References struct {
-	// Pods are unfinished ones.
-	Pods []string
-	// Templates, as kind/name, may make more.
-	Templates []string
+// Laggards are the names of all who may use anything earlier than what is published.
+func (c *Consumers) Laggards(published int64) []string {
+	all := slices.Clone(c.Behind)
+	for number, r := range c.References {
+		if number != published {
+			all = append(append(all, r.Pods...), r.Templates...)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // ReferencesStalled tells who still refers to an earlier version's own Secret when the policy's

@@ -5,27 +5,29 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/claviger-dev/claviger/internal/uptake"
 )
 
 func TestWhatHappensToTheSecretsOfSingleVersions(t *testing.T) { decide(t, copyDecisions()) }
 
 // versioned is overlapping where both versions have Secrets of their own, and some refer to the
 // first one.
-func versioned(refers References) func(*facts) {
+func versioned(refers uptake.References) func(*facts) {
 	return both(overlapping, func(f *facts) {
 		f.Credential.Versioned = true
 		f.policy.Uptake = Uptake{Margin: time.Minute, Deadline: 4 * days, Hold: true}
 		for i := range f.Versions {
 			f.Versions[i].Copied = true
 		}
-		f.Consumers = Consumers{Known: true, Again: in(looks), Began: noon, References: map[int64]References{1: refers, 2: {Pods: []string{"new"}}}}
+		f.Consumers = Consumers{Known: true, Again: in(looks), Began: noon, References: map[int64]uptake.References{1: refers, 2: {Pods: []string{"new"}}}}
 	})
 }
 
 var (
-	nobody = References{}
-	onePod = References{Pods: []string{"old"}}
-	aCron  = References{Templates: []string{"CronJob/report"}}
+	nobody = uptake.References{}
+	onePod = uptake.References{Pods: []string{"old"}}
+	aCron  = uptake.References{Templates: []string{"CronJob/report"}}
 )
 
 func copyDecisions() []decision {
@@ -39,7 +41,9 @@ func copyDecisions() []decision {
 	gone := func(ago time.Duration) func(*facts) {
 		return func(f *facts) { f.Versions[0].Copied, f.Versions[0].CopyGoneSince = false, in(-ago) }
 	}
-	missing := func(f *facts) { f.Versions[1].Copied, f.Versions[1].ClaimMine, f.Versions[1].ClaimUntil = false, true, in(ClaimTime) }
+	missing := func(f *facts) {
+		f.Versions[1].Copied, f.Versions[1].ClaimMine, f.Versions[1].ClaimUntil = false, true, in(ClaimTime)
+	}
 	unclaimed := func(f *facts) { f.Versions[1].ClaimUntil = noon }
 	goneNow := stuck("Retiring", "version 1 is being revoked: its own Secret is gone, and pods that started a moment ago are waited for")
 	overdue := func(f *facts) { f.policy.Uptake.Deadline = 3 * days }
@@ -64,6 +68,10 @@ func copyDecisions() []decision {
 			f.Versions[1].CopyTrouble, f.Versions[1].CopyNotBefore = stalled("SecretNotOurs", "taken"), in(time.Second)
 		}), Step{Action: Wait, Until: in(time.Second), Problem: stalled("SecretNotOurs", "taken"), Notice: waiting.Notice}},
 
+		{"when its time has come", both(versioned(onePod), missing, func(f *facts) {
+			f.Versions[1].CopyTrouble, f.Versions[1].CopyNotBefore = stalled("SecretNotOurs", "taken"), noon
+		}), write},
+
 		{"a predecessor that nothing names is retired", versioned(nobody), retire},
 		{"one that a pod names is not", versioned(onePod), waiting},
 		{"nor one that a template names", versioned(aCron), waiting},
@@ -82,11 +90,16 @@ func copyDecisions() []decision {
 		{"nor within a claim", both(versioned(nobody), retired, func(f *facts) { f.Versions[0].ClaimUntil = in(time.Second) }), Step{
 			Action: Wait, Until: in(time.Second), Notice: stuck("Retiring", "version 1 is being revoked: its own Secret goes when nobody can be writing it any more"),
 		}},
+		{"its own claim keeps nobody from it", both(versioned(nobody), retired, func(f *facts) { f.Versions[0].ClaimMine, f.Versions[0].ClaimUntil = true, in(time.Second) }), Step{Action: WithdrawCopy, Version: 1}},
 		{"when it is gone, pods that may have found it are waited for", both(versioned(nobody), retired, gone(10*time.Second)), Step{
 			Action: Wait, Until: in(50 * time.Second), Notice: goneNow,
 		}},
 		{"with a list that is younger", both(versioned(nobody), retired, gone(time.Minute)), revoke},
 		{"an older list proves nothing", both(versioned(nobody), retired, gone(time.Minute), func(f *facts) { f.Consumers.Began = ago(time.Second) }), Step{Action: Wait, Until: in(time.Second), Notice: goneNow}},
+		{"one that is back is withdrawn again", both(versioned(nobody), retired, func(f *facts) { f.Versions[0].CopyGoneSince = noon }), Step{Action: WithdrawCopy, Version: 1}},
+		{"one that was deleted and is held by somebody else is waited for", both(versioned(nobody), retired, func(f *facts) { f.Versions[0].CopyHeld = true }), Step{
+			Action: Wait, Until: in(5 * time.Second), Notice: stuck("Retiring", "version 1 is being revoked: its own Secret was deleted and a finalizer of somebody else still holds it"),
+		}},
 		{"a pod that did find it keeps the version", both(versioned(onePod), retired, gone(time.Hour)), waiting},
 		{"a template does not: its pods would find nothing", both(versioned(aCron), retired, gone(time.Hour)), revoke},
 		{"a Secret that was left from another mode is withdrawn, too", both(versioned(nobody), retired, func(f *facts) { f.Credential.Versioned = false }), Step{Action: WithdrawCopy, Version: 1}},
@@ -111,7 +124,7 @@ func TestUptakeStalledNamesWhatRefersToAVersion(t *testing.T) {
 	said := func(who, kept string) *Problem {
 		return stuck("UptakeDeadlinePassed", "version 1 is referred to by its own Secret since before version 2 was published: "+who+"; "+kept)
 	}
-	all := References{Pods: []string{"old"}, Templates: []string{"CronJob/report"}}
+	all := uptake.References{Pods: []string{"old"}, Templates: []string{"CronJob/report"}}
 	for _, c := range []struct {
 		when  string
 		given func(*facts)

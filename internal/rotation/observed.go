@@ -256,9 +256,11 @@ type Version struct {
 	// has it, so that a restart does not begin to count anew.
 	RefusedSince time.Time
 	RefusedNoted bool
-	// Copied: its own Secret stands, as far as is known. CopyGoneSince is when this process has
+	// Copied: its own Secret stands, as far as is known. CopyHeld: it was deleted, and a finalizer of
+	// somebody else holds it. CopyGoneSince is when this process has
 	// first seen that there is none although the version is being revoked.
 	Copied        bool
+	CopyHeld      bool
 	CopyGoneSince time.Time
 	// CopyTrouble is why its own Secret could not be written, and CopyNotBefore when that is tried
 	// again.

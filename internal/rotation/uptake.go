@@ -28,9 +28,8 @@ type Consumers struct {
 	Behind  []string
 	// Names are those of all of them.
 	Names []string
-	// References are those who use a Secret of a single version, by its number. Who refers to what
-	// is published is Current as well.
-	References map[int64]References
+	// References are those who use a Secret of a single version, by its number.
+	References map[int64]uptake.References
 	// Began is when the look at them began.
 	Began time.Time
 	// Again is when another look may show something else.

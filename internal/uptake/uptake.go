@@ -168,6 +168,45 @@ func Pause(waited, first time.Duration) time.Duration {
 	return min(max(waited/4, first), max(first, LastPause))
 }
 
+// Template makes pods, now or later.
+type Template struct {
+	// Name is kind/name.
+	Name    string
+	Secrets []string
+}
+
+// References are those who use a Secret that holds one version for good. A name is proof, so
+// neither ages nor declarations count.
+type References struct {
+	// Pods are unfinished ones, in order.
+	Pods []string
+	// Templates, in order, may make more.
+	Templates []string
+}
+
+// ByName tells for each of some Secrets who uses it.
+func ByName(pods []Pod, templates []Template, secrets []string) map[string]References {
+	found := map[string]References{}
+	for _, secret := range secrets {
+		var r References
+		for i := range pods {
+			if p := &pods[i]; !p.Finished && p.uses(secret) {
+				r.Pods = append(r.Pods, p.Name)
+			}
+		}
+		for _, t := range templates {
+			if slices.Contains(t.Secrets, secret) {
+				r.Templates = append(r.Templates, t.Name)
+			}
+		}
+		slices.Sort(r.Pods)
+		slices.Sort(r.Templates)
+		r.Templates = slices.Compact(r.Templates) // a StatefulSet may be found by two revisions
+		found[secret] = r
+	}
+	return found
+}
+
 // Names lists pods for people, the first few by name.
 func Names(pods []string) string {
 	if len(pods) <= named {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/claviger-dev/claviger/internal/rotation"
+	"github.com/claviger-dev/claviger/internal/uptake"
 )
 
 // copies are the Secrets of single versions, and a workload whose template names one of them.
@@ -71,7 +72,7 @@ func (d *copies) Observe(w *World, o *rotation.Observed) {
 	o.Credential.Versioned, o.Credential.Protected = w.Exists, true
 	fresh := o.Fresh.Has(rotation.FactConsumers)
 	if fresh {
-		o.Consumers = rotation.Consumers{Known: true, Began: d.looked, Again: d.looked.Add(podsAgain), References: map[int64]rotation.References{}}
+		o.Consumers = rotation.Consumers{Known: true, Began: d.looked, Again: d.looked.Add(podsAgain), References: map[int64]uptake.References{}}
 		if d.runs {
 			o.Consumers.Names = []string{"pod"}
 		}
@@ -83,7 +84,7 @@ func (d *copies) Observe(w *World, o *rotation.Observed) {
 		if !fresh {
 			continue
 		}
-		refers := rotation.References{}
+		refers := uptake.References{}
 		if d.runs && d.nonce == r.Nonce {
 			refers.Pods = []string{"pod"}
 		}

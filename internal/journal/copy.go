@@ -1,0 +1,99 @@
+package journal
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Copy is a Secret that holds one version for good, as far as it was read.
+type Copy struct {
+	Name string
+	// Nonce is the version's.
+	Nonce string
+	// Credential is the namespace/name of the credential that it was written for.
+	Credential  string
+	Terminating bool
+
+	meta *metav1.PartialObjectMetadata
+}
+
+// ReadCopy reads the metadata of such a Secret; ok is false if it is none.
+func ReadCopy(object metav1.Object) (c Copy, ok bool) {
+	if object.GetLabels()[LabelRole] != RoleCopy {
+		return Copy{}, false
+	}
+	t := ReadTarget(object)
+	return Copy{
+		Name: object.GetName(), Nonce: t.Hint.Nonce, Credential: t.Credential, Terminating: t.Terminating, meta: secretMetadata(object),
+	}, t.Hint.Nonce != ""
+}
+
+// copySecret is the publication as a Secret of its own.
+func (p Publication) copySecret() *corev1.Secret {
+	secret := p.Onto(nil)
+	secret.Labels[LabelRole] = RoleCopy
+	secret.Immutable = ptr.To(true)
+	return secret
+}
+
+// PublishCopy writes a version into a Secret of its own, named by the publication: complete from
+// its first moment and never changed, so that no reader sees half of it. AlreadyExists means
+// that another process was faster, or that the name is somebody else's: see Copied.
+func (s Store) PublishCopy(ctx context.Context, p Publication) (Copy, error) {
+	secret := p.copySecret()
+	if err := s.Client.Create(ctx, secret, client.FieldOwner(FieldManager)); err != nil {
+		return Copy{}, fmt.Errorf("create Secret %s: %w", p.Name, err)
+	}
+	c, _ := ReadCopy(secret)
+	return c, nil
+}
+
+// Copied reports whether a Secret holds what a publication would write into one of its own:
+// keys that somebody has added do not matter, and cannot be there, as it is immutable.
+func (p Publication) Copied(secret *corev1.Secret) bool {
+	c, ok := ReadCopy(secret)
+	return ok && c.Nonce == p.Nonce && ptr.Deref(secret.Immutable, false) && maps.EqualFunc(p.Data, secret.Data, bytes.Equal)
+}
+
+// Copy reads the metadata of a Secret that holds one version; nil if there is none of ours.
+func (s Store) Copy(ctx context.Context, key types.NamespacedName) (*Copy, error) {
+	meta := &metav1.PartialObjectMetadata{}
+	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	if err := s.Live.Get(ctx, key, meta); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	if c, ok := ReadCopy(meta); ok {
+		return &c, nil
+	}
+	return nil, nil
+}
+
+// Copies lists the Secrets of single versions that were written for a credential.
+func (s Store) Copies(ctx context.Context, namespace string, credential types.UID) ([]Copy, error) {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	labels := client.MatchingLabels{LabelRole: RoleCopy, LabelCredentialUID: string(credential)}
+	if err := s.Live.List(ctx, list, client.InNamespace(namespace), labels); err != nil {
+		return nil, fmt.Errorf("list Secrets of single versions: %w", err)
+	}
+	var all []Copy
+	for i := range list.Items {
+		if c, ok := ReadCopy(&list.Items[i]); ok {
+			all = append(all, c)
+		}
+	}
+	return all, nil
+}
+
+// WithdrawCopy deletes a Secret of a single version if it is still the one that was read.
+func (s Store) WithdrawCopy(ctx context.Context, c Copy) error {
+	return client.IgnoreNotFound(s.remove(ctx, c.meta))
+}
