@@ -152,7 +152,7 @@ func (s *scope) describeConsumers(before *v1alpha1.ConsumersStatus, o rotation.O
 func (s *scope) describeUptake(status *v1alpha1.APIClientCredentialStatus, o rotation.Observed, now time.Time) {
 	o.Consumers = s.tell(o, now)
 	var unseen *rotation.Problem
-	if c := status.Consumers; c != nil && c.Current+c.Earlier == 0 {
+	if c := status.Consumers; s.policy.Uptake.Consumers && c != nil && c.Current+c.Earlier == 0 {
 		unseen = &rotation.Problem{Reason: v1alpha1.ReasonClockDecides, Message: "no pod uses the Secret; the overlap alone decides when an earlier version is revoked"}
 	}
 	for kind, p := range map[string]*rotation.Problem{

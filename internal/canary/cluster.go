@@ -29,7 +29,7 @@ var publicKeys = []string{"client_id", "username", "attributes", "certificate", 
 // Learn remembers what a Secret holds. What a template made for a workload holds secrets
 // among other things, and the version that it was made from is learned as well.
 func (c *Canaries) Learn(s *corev1.Secret) {
-	if s.Labels[journal.LabelRole] == journal.RoleTarget {
+	if role := s.Labels[journal.LabelRole]; role == journal.RoleTarget || role == journal.RoleCopy {
 		return
 	}
 	for key, value := range s.Data {

@@ -1,10 +1,8 @@
 package journal
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,7 +44,7 @@ func (p Publication) copySecret() *corev1.Secret {
 
 // PublishCopy writes a version into a Secret of its own, named by the publication: complete from
 // its first moment and never changed, so that no reader sees half of it. AlreadyExists means
-// that another process was faster, or that the name is somebody else's: see Copied.
+// that another process was faster, or that the name is somebody else's.
 func (s Store) PublishCopy(ctx context.Context, p Publication) (Copy, error) {
 	secret := p.copySecret()
 	if err := s.Client.Create(ctx, secret, client.FieldOwner(FieldManager)); err != nil {
@@ -54,13 +52,6 @@ func (s Store) PublishCopy(ctx context.Context, p Publication) (Copy, error) {
 	}
 	c, _ := ReadCopy(secret)
 	return c, nil
-}
-
-// Copied reports whether a Secret holds what a publication would write into one of its own:
-// keys that somebody has added do not matter, and cannot be there, as it is immutable.
-func (p Publication) Copied(secret *corev1.Secret) bool {
-	c, ok := ReadCopy(secret)
-	return ok && c.Nonce == p.Nonce && ptr.Deref(secret.Immutable, false) && maps.EqualFunc(p.Data, secret.Data, bytes.Equal)
 }
 
 // Copy reads the metadata of a Secret that holds one version; nil if there is none of ours.

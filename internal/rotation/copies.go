@@ -84,6 +84,9 @@ func (s *situation) awaitReferences(v *Version) (look *Step, waits bool) {
 	if !s.Fresh.Has(FactConsumers) {
 		return &Step{Action: Look, Needs: FactConsumers, Version: v.Number}, true
 	}
+	if v.Terminating && !v.Copied && v.CopyGoneSince.IsZero() && !s.Fresh.Has(FactCopies) {
+		return &Step{Action: Look, Needs: FactCopies, Version: v.Number}, true // only the cache lacks it
+	}
 	// The kubelet of a pod that came a moment ago may have had the Secret in its cache. So a list
 	// must be younger than the last pod that can have found it.
 	if settled := v.CopyGoneSince.Add(s.policy.Uptake.Margin); v.Terminating && !v.Copied && s.Consumers.Began.Before(settled) {

@@ -214,3 +214,31 @@ func TestNamesAreFew(t *testing.T) {
 		t.Errorf("seven pods are named %q", got)
 	}
 }
+
+func TestWhoRefersToASecretOfOneVersion(t *testing.T) {
+	uses := func(name string, change func(*Pod), secrets ...string) Pod {
+		p := Pod{Name: name, CreatedAt: noon}
+		for _, s := range secrets {
+			p.References = append(p.References, Reference{s, Volume})
+		}
+		if change != nil {
+			change(&p)
+		}
+		return p
+	}
+	pods := []Pod{
+		uses("b", nil, "v1", "v2"), uses("a", nil, "v1"), uses("none", nil),
+		uses("over", func(p *Pod) { p.Finished = true }, "v1"),
+		uses("reloads", func(p *Pod) { p.Reloads = true }, "v1"),
+		uses("ends", func(p *Pod) { p.Terminating = true }, "v2"),
+	}
+	templates := []Template{{"StatefulSet/db", []string{"v2"}}, {"CronJob/report", []string{"v1", "v3"}}, {"StatefulSet/db", []string{"v1", "v2"}}}
+	want := map[string]References{
+		"v1": {Pods: []string{"a", "b", "reloads"}, Templates: []string{"CronJob/report", "StatefulSet/db"}},
+		"v2": {Pods: []string{"b", "ends"}, Templates: []string{"StatefulSet/db"}},
+		"v4": {},
+	}
+	if diff := cmp.Diff(want, ByName(pods, templates, []string{"v1", "v2", "v4"})); diff != "" {
+		t.Errorf("references (-want +got):\n%s", diff)
+	}
+}

@@ -45,6 +45,7 @@ func TestTheSamplesApplyAsTheyAre(t *testing.T) {
 	})
 	want := []string{
 		"apiclientcredential.credentials.claviger.dev/billing", "apiclientcredential.credentials.claviger.dev/cert-manager-tpp",
+		"apiclientcredential.credentials.claviger.dev/invoices",
 		"apiclientcredential.credentials.claviger.dev/message-logs", "apiclientcredential.credentials.claviger.dev/message-logs-mtls",
 		"apiclientcredential.credentials.claviger.dev/monitoring", "apiclientcredential.credentials.claviger.dev/orders",
 		"apiclientcredential.credentials.claviger.dev/orders-client",

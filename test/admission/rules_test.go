@@ -116,6 +116,10 @@ func TestCredentialRulesOnCreate(t *testing.T) {
 		{"a service binding without its type is refused", `spec: {secret: {template: {data: null, preset: ServiceBinding, serviceBinding: {}}}}`, "serviceBinding.type: Required value"},
 		{"the preset for a service binding without the rest is refused", `spec: {secret: {template: {data: null, preset: ServiceBinding}}}`, "serviceBinding goes with the preset ServiceBinding"},
 		{"a service binding's type that is no word is refused", `spec: {secret: {template: {data: null, preset: ServiceBinding, serviceBinding: {type: "{{ .x }}"}}}}`, "serviceBinding.type"},
+		{"names of single versions are accepted", `spec: {secret: {naming: Versioned}}`, ""},
+		{"another naming is refused", `spec: {secret: {naming: Dated}}`, "spec.secret.naming"},
+		{"a name that leaves no room for those of versions is refused", `spec: {secret: {naming: Versioned, name: ` + strings.Repeat("a", 201) + `}}`, "at most 200 characters"},
+		{"the longest that leaves some is accepted", `spec: {secret: {naming: Versioned, name: ` + strings.Repeat("a", 200) + `}}`, ""},
 		{"a place for the previous version is accepted", `spec: {secret: {previous: {suffix: _PREVIOUS}}}`, ""},
 		{"a suffix that no key can have is refused", `spec: {secret: {previous: {suffix: "/old"}}}`, "spec.secret.previous.suffix"},
 		{"a previous version under the published one's keys is refused", `spec: {secret: {previous: {suffix: ""}}}`, "spec.secret.previous.suffix"},
@@ -172,6 +176,16 @@ func TestCredentialRulesOnUpdate(t *testing.T) {
 		{"the deletion policy can change", `spec: {deletionPolicy: Retain}`, ""},
 		{"it can be suspended", `spec: {suspend: true}`, ""},
 		{"labels and annotations can change", `metadata: {labels: {tier: test}, annotations: {a: b}}`, ""},
+	})
+}
+
+func TestNamesOfSingleVersionsCannotBeTakenBack(t *testing.T) {
+	const back = "naming: Versioned cannot be taken back"
+	testUpdate(t, credentials, "naming-stable", credential, []ruleCase{{"they can be asked for later", `spec: {secret: {naming: Versioned}}`, ""}})
+	testUpdate(t, credentials, "naming-versioned", strings.Replace(credential, "{name: billing-api}", "{name: billing-api, naming: Versioned}", 1), []ruleCase{
+		{"naming cannot be taken back", `spec: {secret: {naming: Stable}}`, back},
+		{"nor by being left out, since its default comes back", `spec: {secret: {naming: null}}`, back},
+		{"the rest can change", `spec: {secret: {template: {preset: JSON}}}`, ""},
 	})
 }
 

@@ -36,6 +36,8 @@ var worst = []string{
 	"RollBack/after", // given up, and the good one is not back
 	"ShowPrevious/after",
 	"HidePrevious/after", // taken away, and alive
+	"PublishCopy/after",
+	"WithdrawCopy/after", // nobody finds it, and it is alive
 	"Retire/after",       // promised to be revoked, and alive
 	"Revoke/before",
 	"Revoke/after", // dead upstream, and the journal does not know
@@ -128,6 +130,7 @@ func TestADeathAtAnyBoundaryChangesNoOutcome(t *testing.T) {
 	}
 	s.rolling(s.namespace("rolling", "4s", time.Minute), "rolling")
 	s.showing(s.namespace("showing", "3s", time.Minute), "showing")
+	s.named(s.namespace("named", "3s", time.Minute), "named")
 	mortal := s.namespace("mortal", "4s", time.Minute)
 	for i := range 3 {
 		s.mortal(mortal, fmt.Sprintf("mortal-%d", i))
@@ -160,8 +163,8 @@ func TestADeathAtAnyBoundaryChangesNoOutcome(t *testing.T) {
 
 	s.operator()
 	s.end()
-	if s.shown == 0 {
-		t.Error("no Secret ever showed the version before the published one")
+	if s.shown == 0 || s.namedSeen == 0 {
+		t.Errorf("the version before the published one was shown %d times, and a Secret of a single version %d times", s.shown, s.namedSeen)
 	}
 }
 

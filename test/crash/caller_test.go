@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/claviger-dev/claviger/internal/journal"
 )
 
 const (
@@ -59,6 +62,44 @@ func (s *stage) readPrevious(ctx context.Context, ns, name string) (pair, error)
 		s.mu.Unlock()
 	}
 	return p, err
+}
+
+// callNamed calls with what the Secrets of single versions hold, the oldest first. Each is
+// deleted before its version is revoked, so a call fails only after it has gone.
+func (s *stage) callNamed(ns string) {
+	workload := s.workload()
+	s.use(ns, "of single versions", func(ctx context.Context, ns, _ string) (pair, error) {
+		own, err := s.ownSecrets(ctx, ns)
+		if err != nil || len(own) == 0 {
+			return pair{}, err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.namedSeen++
+		return pairOf(&own[0]), nil
+	}, func(ctx context.Context, held pair) error {
+		refused := ask(ctx, workload, s.sim.GatewayURL(), held)
+		if refused == nil {
+			return nil
+		}
+		own, err := s.ownSecrets(ctx, ns)
+		if err == nil && slices.ContainsFunc(own, func(secret corev1.Secret) bool { return pairOf(&secret) == held }) {
+			return fmt.Errorf("a version whose own Secret still stands: %w", refused)
+		}
+		return nil
+	})
+}
+
+// ownSecrets are those of single versions, the oldest first.
+func (s *stage) ownSecrets(ctx context.Context, ns string) ([]corev1.Secret, error) {
+	list := &corev1.SecretList{}
+	err := s.world.Client.List(ctx, list, client.InNamespace(ns), client.MatchingLabels{journal.LabelRole: journal.RoleCopy})
+	slices.SortFunc(list.Items, func(a, b corev1.Secret) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	return list.Items, err
+}
+
+func pairOf(secret *corev1.Secret) pair {
+	return pair{string(secret.Data["client_id"]), string(secret.Data["client_secret"])}
 }
 
 // use is call for any upstream: with what finds the pair in a Secret, and what tries it.

@@ -35,6 +35,8 @@ type actor struct {
 	rollout []v1alpha1.RolloutTarget
 	// previous says where its Secret shows the version before the published one.
 	previous *v1alpha1.PreviousKeys
+	// naming says whether its versions have Secrets of their own.
+	naming v1alpha1.SecretNaming
 	// keeps: its versions and its Secret outlive the credential.
 	keeps bool
 
@@ -125,7 +127,7 @@ func (a *actor) create(policy v1alpha1.DeletionPolicy, issuer string) bool {
 				IBMAPIConnect: &v1alpha1.IBMAPIConnectCredential{
 					ConsumerOrg: a.app.ConsumerOrg, App: a.app.App, Probe: &v1alpha1.IBMAPIConnectProbe{Path: "/orders/v1/health"},
 				},
-				Secret:         v1alpha1.TargetSecret{Name: a.secret, Previous: a.previous},
+				Secret:         v1alpha1.TargetSecret{Name: a.secret, Previous: a.previous, Naming: a.naming},
 				DeletionPolicy: policy,
 				Rollout:        a.rollout,
 			},
@@ -239,6 +241,20 @@ func (s *stage) showing(ns, name string) {
 	s.callPrevious(ns, a.secret)
 	a.play(func() bool { return a.create(v1alpha1.DeletionRevoke, "apic") && a.published() }, func() bool {
 		a.pause(4*time.Second, 7*time.Second) // more than an overlap, which begins anew with each version
+		return a.curtain.Err() != nil || a.rotate()
+	})
+}
+
+// named rotates, and each of its versions has a Secret of its own. Whichever stands leads to
+// what is accepted, so Git may name any of them.
+func (s *stage) named(ns, name string) {
+	s.t.Helper()
+	a := s.actor(ns, name)
+	a.issues, a.naming = 1, v1alpha1.NamingVersioned
+	s.call(ns, a.secret)
+	s.callNamed(ns)
+	a.play(func() bool { return a.create(v1alpha1.DeletionRevoke, "apic") && a.published() }, func() bool {
+		a.pause(4*time.Second, 7*time.Second)
 		return a.curtain.Err() != nil || a.rotate()
 	})
 }

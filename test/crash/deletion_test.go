@@ -41,6 +41,7 @@ var lives = map[rotation.Action]life{
 	rotation.Publish: unseen, rotation.NotePublished: unseen, rotation.Claim: begun,
 	rotation.Retire: rotating, rotation.Revoke: rotating, rotation.Release: rotating, credential.ProjectStatus: wishful,
 	rotation.ShowPrevious: showing, rotation.HidePrevious: showing,
+	rotation.PublishCopy: named, rotation.WithdrawCopy: outnamed,
 	rotation.Restart: deployed, rotation.NoteRollout: deployed, rotation.MarkRepublish: damaged, rotation.RollBack: regretted,
 	rotation.NoteRefusal: refused, rotation.Fail: refused, rotation.NoteRevoked: refused,
 	rotation.DeleteTarget: deleted, rotation.RemoveFinalizer: deleted,
@@ -111,7 +112,7 @@ func TestADeletionAtAnyBoundaryLeavesNothing(t *testing.T) {
 // that come after a minute or so.
 var (
 	leaving = []rotation.Action{
-		rotation.HidePrevious, rotation.Retire, rotation.Revoke, rotation.Release, rotation.DeleteTarget, rotation.RemoveFinalizer, credential.ProjectStatus,
+		rotation.HidePrevious, rotation.WithdrawCopy, rotation.Retire, rotation.Revoke, rotation.Release, rotation.DeleteTarget, rotation.RemoveFinalizer, credential.ProjectStatus,
 	}
 	late    = []rotation.Action{rotation.NoteRefusal, rotation.Fail, rotation.NoteRevoked}
 	staying = slices.DeleteFunc(slices.Sorted(maps.Keys(lives)), func(effect rotation.Action) bool {
@@ -246,6 +247,22 @@ func showing(c *crowd) {
 	rotating(c)
 }
 
+// named are to have Secrets for single versions.
+func named(c *crowd) {
+	for _, a := range c.members {
+		a.naming = v1alpha1.NamingVersioned
+	}
+	unseen(c)
+}
+
+// outnamed have such a Secret that a second version makes superfluous.
+func outnamed(c *crowd) {
+	for _, a := range c.members {
+		a.naming = v1alpha1.NamingVersioned
+	}
+	rotating(c)
+}
+
 // wishful want a version back that never was, which they are told.
 func wishful(c *crowd) {
 	c.kill(c.published())
@@ -349,7 +366,7 @@ func (c *crowd) alive() string {
 			return err.Error()
 		}
 		for _, secret := range secrets.Items {
-			if role := secret.Labels[journal.LabelRole]; role == journal.RoleVersion || role == journal.RoleTarget {
+			if role := secret.Labels[journal.LabelRole]; role == journal.RoleVersion || role == journal.RoleTarget || role == journal.RoleCopy {
 				return fmt.Sprintf("Secret %s/%s of role %s is still there", ns, secret.Name, role)
 			}
 		}

@@ -70,6 +70,14 @@ func (s *stage) unready(c *v1alpha1.APIClientCredential) string {
 	if !s.sim.Accepts(p.id, p.secret) {
 		return fmt.Sprintf("%s: what its Secret holds is refused: client id %s", name, p.id)
 	}
+	if c.Spec.Secret.Naming != v1alpha1.NamingVersioned {
+		return ""
+	}
+	own, err := s.ownSecrets(s.ctx, c.Namespace)
+	own = slices.DeleteFunc(own, func(secret corev1.Secret) bool { return secret.Annotations[journal.AnnotationCredential] != name })
+	if err != nil || len(own) != 1 || pairOf(&own[0]) != p {
+		return fmt.Sprintf("%s: %d Secrets of single versions stand for one version (%v)", name, len(own), err)
+	}
 	return ""
 }
 

@@ -64,6 +64,8 @@ type stage struct {
 	calls  int
 	// shown is how often a previous version was seen beside the published one.
 	shown int
+	// namedSeen is how often a Secret of a single version was.
+	namedSeen int
 	// abandoned are client ids that live on upstream on an administrator's word.
 	abandoned map[string]bool
 }

@@ -16,7 +16,8 @@ type copies struct {
 	withdrawn []passing // when a copy went, for the node that remembers it
 	absent    []passing // when an operator has first seen that one is gone: the earliest counts
 
-	template int // the nonce that the template names; 0: none
+	busy     bool // the workload is there from the first version on
+	template int  // the nonce that the template names; 0: none
 	runs     bool
 	nonce    int // that the pod's Secret was named after
 	looked   time.Time
@@ -30,6 +31,8 @@ type passing struct {
 
 func newCopies() Dimension { return &copies{} }
 
+func newBusyCopies() Dimension { return &copies{busy: true} }
+
 func find(all []passing, nonce int) time.Time {
 	for _, p := range all {
 		if p.nonce == nonce {
@@ -37,10 +40,6 @@ func find(all []passing, nonce int) time.Time {
 		}
 	}
 	return time.Time{}
-}
-
-func without(all []passing, nonce int) []passing {
-	return slices.DeleteFunc(slices.Clone(all), func(p passing) bool { return p.nonce == nonce })
 }
 
 // Clone copies it.
@@ -137,6 +136,9 @@ func (d *copies) Act(seen, live *World, step rotation.Step) (known, done bool) {
 			live.Fault("the Secret of version %d is written again after it was withdrawn", step.Version)
 		}
 		d.standing = append(slices.Clip(d.standing), nonce)
+		if d.busy && d.template == 0 {
+			d.template, d.runs, d.nonce = nonce, true, nonce
+		}
 	case rotation.WithdrawCopy:
 		for _, nonce := range slices.Clone(d.standing) {
 			if step.Version != 0 && nonce != seen.find(step.Version).Nonce || step.Version == 0 && !stray(seen, nonce) {
@@ -144,11 +146,12 @@ func (d *copies) Act(seen, live *World, step rotation.Step) (known, done bool) {
 			}
 			d.standing = slices.DeleteFunc(slices.Clone(d.standing), func(n int) bool { return n == nonce })
 			d.withdrawn = append(slices.Clip(d.withdrawn), passing{nonce, live.Now})
+			d.absent = append(slices.Clip(d.absent), passing{nonce, live.Now})
 		}
 	default:
 		return false, false
 	}
-	was.standing = slices.Clip(d.standing)
+	was.standing, was.absent = slices.Clip(d.standing), slices.Clip(d.absent)
 	live.Touch()
 	return true, true
 }
@@ -190,9 +193,11 @@ func (d *copies) Events() []Event {
 			return d.name(w, func(r *Record) bool { return r.Material != w.Target.Holds })
 		})},
 		{Name: "Git names none any more", Free: true, Happens: when(func(_ *World, d *copies) bool {
-			named := d.template
+			if d.template == 0 || d.busy {
+				return false
+			}
 			d.template = 0
-			return named != 0
+			return true
 		})},
 		{Name: "a pod that names a version starts", Happens: when(func(w *World, d *copies) bool { return !d.runs && d.start(w) })},
 		{Name: "the pod that names a version is replaced", Free: true, Happens: when(func(w *World, d *copies) bool {

@@ -22,6 +22,10 @@ const (
 
 	podStarts   = "the workload's pod starts"
 	podReplaced = "the workload replaces its pod"
+
+	gitNames      = "Git names the published version"
+	namedStarts   = "a pod that names a version starts"
+	namedReplaced = "the pod that names a version is replaced"
 )
 
 func class(name string, c Class) *Variant {
@@ -80,6 +84,12 @@ func stories() []Story {
 			{rotation.Restart, 2, podReplaced},
 			{rotation.NoteRollout, 2, "the version before is asked for"},
 			{rotation.Restart, 1, podReplaced},
+		}},
+		{"Git names a version, and moves on", Named(), []Beat{
+			{Event: gitNames}, {Event: namedStarts}, {Event: requested}, {rotation.PublishCopy, 2, gitNames}, {rotation.PublishCopy, 2, namedReplaced},
+		}},
+		{"the operator dies between a version's Secret and the version", Named(), []Beat{
+			{Event: requested}, {rotation.Retire, 1, killed}, {rotation.WithdrawCopy, 1, killed}, {rotation.Revoke, 1, killed},
 		}},
 		{"retained, and made again", plain, []Beat{{Event: "the credential is deleted and retained"}, {Event: "a credential of that name is made again"}, {Event: requested}}},
 		{"the credential vanishes around its finalizer", plain, []Beat{{Event: "the credential vanishes around its finalizer"}}},

@@ -75,7 +75,8 @@ func Variants() []*Variant {
 		{Name: "five versions at a time", Capabilities: with(func(c *rotation.Capabilities) { c.MaxLive = 5 }), Policy: onRequest},
 		{Name: "pods are waited for", Capabilities: of(WriteAhead), Policy: withUptake(true), Dimensions: []func() Dimension{newWorkload}},
 		Restarting(),
-		{Name: "versions have Secrets of their own", Capabilities: of(WriteAhead), Policy: byName(), Dimensions: []func() Dimension{newCopies}},
+		Named(),
+		{Name: "a workload names a version", Capabilities: of(WriteAhead), Policy: Named().Policy, Dimensions: []func() Dimension{newBusyCopies}},
 		{Name: "the previous version is shown", Capabilities: of(WriteAhead), Policy: onRequest, Previous: true},
 		{Name: "the previous version is shown until the upstream ends it", Class: ShownOnce, Capabilities: of(ShownOnce), Policy: onRequest, Life: 16 * time.Minute, Renewals: 2, Previous: true},
 		{Name: "without overlap", Capabilities: with(func(c *rotation.Capabilities) { c.Overlap = false }), Policy: onRequest},
@@ -89,11 +90,12 @@ func withUptake(hold bool) rotation.Policy {
 	return p
 }
 
-// byName is a policy under which pods are given a moment, and no deadline ends what they refer to.
-func byName() rotation.Policy {
+// Named is Plain where versions have Secrets of their own, under a policy that gives pods a moment
+// and ends with no deadline what they refer to.
+func Named() *Variant {
 	p := onRequest
 	p.Uptake = rotation.Uptake{Margin: uptakeMargin, Deadline: uptakeDeadline, Hold: true}
-	return p
+	return &Variant{Name: "versions have Secrets of their own", Capabilities: of(WriteAhead), Policy: p, Dimensions: []func() Dimension{newCopies}}
 }
 
 // Restarting is Plain with a workload, and restarts alone protect what its pod holds.
