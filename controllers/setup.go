@@ -85,9 +85,6 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return fmt.Errorf("set up issuers: %w", err)
 	}
-	if err := policy.Setup(mgr, o.Clock, o.clusterKinds()); err != nil {
-		return fmt.Errorf("set up policies: %w", err)
-	}
 	guard, err := admission.NewGuard(mgr.GetAPIReader(), mgr.GetClient(), clock.RealClock{}, len(o.Namespaces) == 0)
 	if err != nil {
 		return err
@@ -103,6 +100,9 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	if err := credentials.SetupWithManager(ctx, mgr, o.Workers, accounts.Changed()); err != nil {
 		return fmt.Errorf("set up credentials: %w", err)
+	}
+	if err := policy.Setup(mgr, o.Clock, credentials.UnderWay, o.clusterKinds()); err != nil {
+		return fmt.Errorf("set up policies: %w", err)
 	}
 	return nil
 }

@@ -96,6 +96,7 @@ type ClusterCredentialIssuerList struct {
 // +kubebuilder:printcolumn:name="Overlap",type=string,JSONPath=`.spec.overlap`
 // +kubebuilder:printcolumn:name="Credentials",type=integer,JSONPath=`.status.credentials`
 // +kubebuilder:printcolumn:name="Not Ready",type=integer,JSONPath=`.status.notReady`
+// +kubebuilder:printcolumn:name="Due",type=integer,JSONPath=`.status.due`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Accepted")].message`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="metadata.name must have at most 63 characters"

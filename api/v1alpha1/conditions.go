@@ -45,6 +45,9 @@ const (
 	ConditionMissingSuspected = "MissingSuspected"
 	// ConditionAccepted is True for a RotationPolicy that is applied.
 	ConditionAccepted = "Accepted"
+	// ConditionRenewalsDue is True for a RotationPolicy while credentials that it applies to should
+	// have been renewed more than a minute ago.
+	ConditionRenewalsDue = "RenewalsDue"
 )
 
 // Reasons of Ready, Reconciling, Stalled, Rotating and Attention of an
@@ -236,12 +239,15 @@ const (
 	ReasonContainerNotFound = "ContainerNotFound"
 )
 
-// Reasons of a RotationPolicy's Accepted.
+// Reasons of a RotationPolicy's Accepted and RenewalsDue.
 const (
 	// ReasonAccepted: the policy is applied.
 	ReasonAccepted = "Accepted"
 	// ReasonInvalidPolicy: a field cannot be used as written.
 	ReasonInvalidPolicy = "InvalidPolicy"
+	// ReasonRenewedInTurn: more credentials are due than are renewed at a time; they follow each
+	// other.
+	ReasonRenewedInTurn = "RenewedInTurn"
 )
 
 // Annotations that people set.

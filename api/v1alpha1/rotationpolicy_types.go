@@ -15,6 +15,7 @@ import (
 // +kubebuilder:printcolumn:name="Overlap",type=string,JSONPath=`.spec.overlap`
 // +kubebuilder:printcolumn:name="Credentials",type=integer,JSONPath=`.status.credentials`
 // +kubebuilder:printcolumn:name="Not Ready",type=integer,JSONPath=`.status.notReady`
+// +kubebuilder:printcolumn:name="Due",type=integer,JSONPath=`.status.due`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Accepted")].message`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63",message="metadata.name must have at most 63 characters"
@@ -266,7 +267,8 @@ type RotationPolicyStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Conditions: Accepted says whether the policy is applied at all.
+	// Conditions: Accepted says whether the policy is applied at all. RenewalsDue stands here
+	// only while credentials are due for renewal.
 	//
 	// +optional
 	// +listType=map
@@ -284,6 +286,25 @@ type RotationPolicyStatus struct {
 	//
 	// +optional
 	NotReady int64 `json:"notReady"`
+
+	// Due is how many of them should have been renewed: status.rotates of the credential passed
+	// more than a minute ago. A policy that is made stricter can make many due at once; they
+	// are renewed a few at a time for each issuer. Example: 137.
+	//
+	// +optional
+	Due int64 `json:"due,omitempty"`
+
+	// Renewing is for how many of those that are due a successor is being made and proven.
+	// Example: 5.
+	//
+	// +optional
+	Renewing int64 `json:"renewing,omitempty"`
+
+	// Failing is how many of those that are due do not get on: their condition Attention or
+	// Stalled says why. The rest waits for its turn. Example: 2.
+	//
+	// +optional
+	Failing int64 `json:"failing,omitempty"`
 }
 
 // RotationPolicyList is a list of RotationPolicy.

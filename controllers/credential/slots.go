@@ -61,3 +61,19 @@ func (s *slots) tryTake(issuer v1alpha1.Issuer, credential types.UID, limit int)
 	s.take(issuer.GetUID(), credential)
 	return true
 }
+
+// holds reports whether the credential holds a slot of any issuer.
+func (s *slots) holds(credential types.UID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, taken := range s.taken {
+		if taken[credential] {
+			return true
+		}
+	}
+	return false
+}
+
+// UnderWay reports whether a version of a credential is between intent and publication, as far
+// as this process has looked.
+func (r *Reconciler) UnderWay(credential types.UID) bool { return r.slots.holds(credential) }

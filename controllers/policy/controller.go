@@ -3,7 +3,6 @@ package policy
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -41,6 +40,10 @@ const (
 // ServerClock is the API server's clock; see internal/serverclock.
 type ServerClock interface{ Now() time.Time }
 
+// UnderWay says of which credentials a version is being made. Their status does not: what
+// passes within seconds is not worth a write.
+type UnderWay func(credential types.UID) bool
+
 // Reconciler says of each RotationPolicy whether it is applied, and to how many.
 type Reconciler struct {
 	Client   client.Client
@@ -48,6 +51,9 @@ type Reconciler struct {
 	// Server is the clock of what is stored; Local measures waiting.
 	Server ServerClock
 	Local  clock.PassiveClock
+
+	// UnderWay says whether a version of a credential is between intent and publication.
+	UnderWay UnderWay
 
 	// ClusterKinds: policies of the cluster are served, too.
 	ClusterKinds bool
@@ -65,9 +71,9 @@ type write struct {
 }
 
 // Setup adds the controller to a manager.
-func Setup(mgr ctrl.Manager, server ServerClock, clusterKinds bool) error {
+func Setup(mgr ctrl.Manager, server ServerClock, underWay UnderWay, clusterKinds bool) error {
 	r := &Reconciler{
-		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("claviger"), Server: server, Local: clock.RealClock{}, ClusterKinds: clusterKinds,
+		Client: mgr.GetClient(), Recorder: mgr.GetEventRecorder("claviger"), Server: server, Local: clock.RealClock{}, UnderWay: underWay, ClusterKinds: clusterKinds,
 	}
 	changed := builder.WithPredicates(predicate.GenerationChangedPredicate{})
 	c := ctrl.NewControllerManagedBy(mgr).Named("rotationpolicy")
@@ -80,7 +86,7 @@ func Setup(mgr ctrl.Manager, server ServerClock, clusterKinds bool) error {
 		For(&v1alpha1.RotationPolicy{}, changed).
 		// One policy's selector decides how many are left for the others.
 		Watches(&v1alpha1.RotationPolicy{}, r.recount(), changed).
-		Watches(&v1alpha1.APIClientCredential{}, r.recount(), builder.WithPredicates(countable())).
+		Watches(&v1alpha1.APIClientCredential{}, r.recount(), builder.WithPredicates(r.countable())).
 		Complete(r)
 }
 
@@ -99,16 +105,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	credentials, notReady, err := r.count(ctx, policy)
+	last := r.last(request.NamespacedName)
+	if pause := rest(policy, last.at, r.Local.Now()); pause > 0 {
+		return ctrl.Result{RequeueAfter: pause}, nil
+	}
+	now := r.Server.Now()
+	counted, err := r.count(ctx, policy, now)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	before := *policy.PolicyStatus()
-	after := projected(policy, credentials, notReady, metav1.NewTime(r.Server.Now().Truncate(time.Second)))
-	last := r.last(request.NamespacedName)
-	do, pause := due(before, after, last.at, r.Local.Now())
-	if !do {
-		return ctrl.Result{RequeueAfter: pause}, nil
+	after := projected(policy, counted, metav1.NewTime(now.Truncate(time.Second)))
+	if apiequality.Semantic.DeepEqual(before, after) {
+		return ctrl.Result{RequeueAfter: counted.again(now)}, nil
 	}
 	if policy.GetResourceVersion() == last.basis {
 		return ctrl.Result{RequeueAfter: conflictPause}, nil
@@ -122,8 +131,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	r.wrote(request.NamespacedName, write{basis: basis, at: r.Local.Now()})
-	r.tell(policy, meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionAccepted))
-	return ctrl.Result{}, nil
+	r.tell(policy, before.Conditions)
+	return ctrl.Result{RequeueAfter: counted.again(now)}, nil
 }
 
 // policyAt is an empty policy of the kind that a key is about: those of the cluster have no
@@ -135,12 +144,12 @@ func policyAt(key types.NamespacedName) v1alpha1.Policy {
 	return &v1alpha1.RotationPolicy{}
 }
 
-// count returns how many credentials the policy applies to and how many of them are
-// not ready.
-func (r *Reconciler) count(ctx context.Context, policy v1alpha1.Policy) (credentials, notReady int64, err error) {
+// count counts the credentials that the policy applies to.
+func (r *Reconciler) count(ctx context.Context, policy v1alpha1.Policy, now time.Time) (tally, error) {
+	var counted tally
 	var list v1alpha1.APIClientCredentialList
 	if err := r.Client.List(ctx, &list, client.InNamespace(policy.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
-		return 0, 0, fmt.Errorf("list the credentials: %w", err)
+		return counted, fmt.Errorf("list the credentials: %w", err)
 	}
 	resolvers := map[string]resolver{}
 	for i := range list.Items {
@@ -148,7 +157,7 @@ func (r *Reconciler) count(ctx context.Context, policy v1alpha1.Policy) (credent
 		if _, known := resolvers[namespace]; !known {
 			candidates, err := Gather(ctx, r.Client, namespace, r.ClusterKinds)
 			if err != nil {
-				return 0, 0, err
+				return counted, err
 			}
 			resolvers[namespace] = newResolver(candidates)
 		}
@@ -156,12 +165,9 @@ func (r *Reconciler) count(ctx context.Context, policy v1alpha1.Policy) (credent
 		if applies == nil || applies.GetUID() != policy.GetUID() {
 			continue
 		}
-		credentials++
-		if !meta.IsStatusConditionTrue(list.Items[i].Status.Conditions, v1alpha1.ConditionReady) {
-			notReady++
-		}
+		counted.add(&list.Items[i], r.UnderWay(list.Items[i].UID), now)
 	}
-	return credentials, notReady, nil
+	return counted, nil
 }
 
 // Gather reads the policies that may apply in a namespace, and what the namespace is like,
@@ -190,50 +196,23 @@ func Gather(ctx context.Context, cache client.Reader, namespace string, clusterK
 	return candidates, nil
 }
 
-// projected is the status that tells whether the policy is applied, and to how many.
-func projected(policy v1alpha1.Policy, credentials, notReady int64, now metav1.Time) v1alpha1.RotationPolicyStatus {
-	status := *policy.PolicyStatus().DeepCopy()
-	status.ObservedGeneration = policy.GetGeneration()
-	status.Credentials, status.NotReady = credentials, notReady
-	accepted := metav1.Condition{
-		Type: v1alpha1.ConditionAccepted, Status: metav1.ConditionTrue,
-		Reason: v1alpha1.ReasonAccepted, Message: "The policy is applied.",
-		ObservedGeneration: policy.GetGeneration(), LastTransitionTime: now,
+// tell records an event if the policy was accepted or refused, and if renewals begin to pile
+// up, after the write that made it true. before are the conditions until then.
+func (r *Reconciler) tell(policy v1alpha1.Policy, before []metav1.Condition) {
+	if policy.GetDeletionTimestamp() != nil {
+		return
 	}
-	if _, err := Compile(*policy.PolicySpec()); err != nil {
-		accepted.Status, accepted.Reason = metav1.ConditionFalse, v1alpha1.ReasonInvalidPolicy
-		accepted.Message = strings.ReplaceAll(err.Error(), "\n", "; ")
-	}
-	meta.SetStatusCondition(&status.Conditions, accepted)
-	return status
-}
-
-// due decides whether a status is written now or, if it differs in counts alone and
-// was written a moment ago, after a pause. A pause of zero means that nothing is to
-// be written at all.
-func due(before, after v1alpha1.RotationPolicyStatus, last, now time.Time) (do bool, pause time.Duration) {
-	if apiequality.Semantic.DeepEqual(before, after) {
-		return false, 0
-	}
-	recounted := *before.DeepCopy()
-	recounted.Credentials, recounted.NotReady = after.Credentials, after.NotReady
-	if next := last.Add(countInterval); apiequality.Semantic.DeepEqual(recounted, after) && now.Before(next) {
-		return false, next.Sub(now)
-	}
-	return true, 0
-}
-
-// tell records an event if the policy was accepted or refused, after the write that
-// made it true. before is nil if there was no verdict.
-func (r *Reconciler) tell(policy v1alpha1.Policy, before *metav1.Condition) {
-	after := meta.FindStatusCondition(policy.PolicyStatus().Conditions, v1alpha1.ConditionAccepted)
-	refused := after.Status == metav1.ConditionFalse
-	switch {
-	case policy.GetDeletionTimestamp() != nil, before != nil && before.Status == after.Status, before == nil && !refused:
+	was := meta.FindStatusCondition(before, v1alpha1.ConditionAccepted)
+	is := meta.FindStatusCondition(policy.PolicyStatus().Conditions, v1alpha1.ConditionAccepted)
+	switch refused := is.Status == metav1.ConditionFalse; {
+	case was != nil && was.Status == is.Status, was == nil && !refused:
 	case refused:
-		r.Recorder.Eventf(policy, nil, corev1.EventTypeWarning, after.Reason, "Accept", "%s", after.Message)
+		r.Recorder.Eventf(policy, nil, corev1.EventTypeWarning, is.Reason, "Accept", "%s", is.Message)
 	default:
-		r.Recorder.Eventf(policy, nil, corev1.EventTypeNormal, after.Reason, "Accept", "%s", after.Message)
+		r.Recorder.Eventf(policy, nil, corev1.EventTypeNormal, is.Reason, "Accept", "%s", is.Message)
+	}
+	if c := meta.FindStatusCondition(policy.PolicyStatus().Conditions, v1alpha1.ConditionRenewalsDue); c != nil && meta.FindStatusCondition(before, c.Type) == nil {
+		r.Recorder.Eventf(policy, nil, corev1.EventTypeNormal, "RenewalsDue", "Count", "%s", c.Message)
 	}
 }
 
@@ -259,18 +238,19 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 }
 
 // countable lets through what can change a count: a credential that comes or goes,
-// and one whose choice of policy or readiness changed.
-func countable() predicate.Predicate {
+// and one whose choice of policy, readiness, time of renewal or trouble changed.
+func (r *Reconciler) countable() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 		before, ok := e.ObjectOld.(*v1alpha1.APIClientCredential)
 		after, same := e.ObjectNew.(*v1alpha1.APIClientCredential)
 		if !ok || !same {
 			return false
 		}
-		ready := func(c *v1alpha1.APIClientCredential) bool {
-			return meta.IsStatusConditionTrue(c.Status.Conditions, v1alpha1.ConditionReady)
+		changed := func(condition string) bool {
+			return meta.IsStatusConditionTrue(before.Status.Conditions, condition) != meta.IsStatusConditionTrue(after.Status.Conditions, condition)
 		}
-		return ready(before) != ready(after) ||
+		return changed(v1alpha1.ConditionReady) || changed(v1alpha1.ConditionAttention) || changed(v1alpha1.ConditionStalled) ||
+			moves(before.Status.Rotates, after.Status.Rotates, r.Server.Now()) ||
 			!apiequality.Semantic.DeepEqual(before.Labels, after.Labels) ||
 			!apiequality.Semantic.DeepEqual(before.Spec.PolicyRef, after.Spec.PolicyRef)
 	}}

@@ -2,15 +2,18 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -51,6 +54,8 @@ type world struct {
 	*testing.T
 	client client.Client
 	writes atomic.Int64
+	// renewing are the credentials of which a version is being made.
+	renewing sync.Map
 }
 
 func newWorld(t *testing.T) *world {
@@ -85,7 +90,8 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Setup(mgr, serverclock.New(clock.RealClock{}), true); err != nil {
+	underWay := func(credential types.UID) bool { _, yes := w.renewing.Load(credential); return yes }
+	if err := Setup(mgr, serverclock.New(clock.RealClock{}), underWay, true); err != nil {
 		t.Fatal(err)
 	}
 	running, stop := context.WithCancel(context.Background())
@@ -214,4 +220,89 @@ func TestPoliciesSayWhetherAndToWhomTheyApply(t *testing.T) {
 	if got := w.writes.Load() - writes; got != 1 {
 		t.Errorf("%d writes for two credentials that became ready", got)
 	}
+}
+
+func TestAPolicySaysHowFarAFleetIsThatAnEditMadeDue(t *testing.T) {
+	const fleet, atATime = 200, 20
+	w := newWorld(t)
+	said := func(name, rotates, attention string) types.UID {
+		t.Helper()
+		c := &v1alpha1.APIClientCredential{}
+		if err := w.client.Get(t.Context(), types.NamespacedName{Namespace: "default", Name: name}, c); err != nil {
+			t.Fatal(err)
+		}
+		c.Status.Rotates = rotates
+		meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonPublished})
+		if attention != "" {
+			meta.SetStatusCondition(&c.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionAttention, Status: metav1.ConditionTrue, Reason: attention})
+		}
+		if err := w.client.Status().Update(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+		return c.UID
+	}
+	name := func(i int) string { return fmt.Sprintf("billing-%d", i) }
+	later, past := time.Now().Add(240*time.Hour).UTC().Format(time.RFC3339), time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
+	for i := range fleet {
+		w.create(wanting(name(i), "", nil))
+		said(name(i), later, "")
+	}
+	w.create(rotation("quarterly", &metav1.LabelSelector{}))
+	w.shows("quarterly", v1alpha1.ReasonAccepted, fleet, 0)
+
+	counts := func(want v1alpha1.RotationPolicyStatus, message string) {
+		t.Helper()
+		w.until(fmt.Sprintf("%d are due, %d are being renewed, %d fail", want.Due, want.Renewing, want.Failing), func() error {
+			p := &v1alpha1.RotationPolicy{}
+			if err := w.client.Get(t.Context(), types.NamespacedName{Namespace: "default", Name: "quarterly"}, p); err != nil {
+				return err
+			}
+			got, told := p.Status, ""
+			if c := meta.FindStatusCondition(got.Conditions, v1alpha1.ConditionRenewalsDue); c != nil {
+				told = c.Message
+			}
+			got.Conditions, got.ObservedGeneration = nil, 0
+			if diff := cmp.Diff(want, got); diff != "" {
+				return errors.New(diff)
+			}
+			if !strings.HasPrefix(told, message) || (told == "") != (message == "") {
+				return fmt.Errorf("it says %q", told)
+			}
+			return nil
+		})
+	}
+	// What the credential controller does after an edit of the policy.
+	began, writes := time.Now(), w.writes.Load()
+	for i := range fleet {
+		attention := ""
+		if i == fleet-1 {
+			attention = v1alpha1.ReasonBackingOff
+		}
+		if uid := said(name(i), past, attention); i < atATime {
+			w.renewing.Store(uid, true)
+		}
+	}
+	counts(v1alpha1.RotationPolicyStatus{Credentials: fleet, Due: fleet, Renewing: atATime, Failing: 1},
+		"200 of 200 credentials are due: 20 are being renewed, 179 wait, 1 do not get on.")
+	for i := range fleet {
+		w.renewing.Clear()
+		said(name(i), later, "")
+	}
+	counts(v1alpha1.RotationPolicyStatus{Credentials: fleet}, "")
+	// One write each countInterval, and one more for its beginning.
+	if got, most := w.writes.Load()-writes, 2+int64(time.Since(began)/countInterval); got > most {
+		t.Errorf("%d writes for %d renewals in %s, want at most %d", got, fleet, time.Since(began), most)
+	}
+	w.until("an event tells it", func() error {
+		var list eventsv1.EventList
+		if err := w.client.List(t.Context(), &list, client.InNamespace("default")); err != nil {
+			return err
+		}
+		for _, e := range list.Items {
+			if e.Reason == "RenewalsDue" && e.Regarding.Name == "quarterly" {
+				return nil
+			}
+		}
+		return fmt.Errorf("%d events", len(list.Items))
+	})
 }
