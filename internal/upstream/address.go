@@ -2,8 +2,10 @@ package upstream
 
 import (
 	"context"
+	"net"
 	"net/netip"
 	"syscall"
+	"time"
 )
 
 // metadataAddresses answer every process of a machine with the machine's own
@@ -67,4 +69,10 @@ func (g addressGuard) check(address netip.Addr) error {
 		return nil
 	}
 	return Errorf(InvalidSpec, "%s is refused: it is %s", address, kind)
+}
+
+// NewDialer dials what NewTransport would: no address of the operator's own machine or of its
+// cloud's metadata service. It is for what is no HTTP.
+func NewDialer(allowLoopback bool, timeout time.Duration) *net.Dialer {
+	return &net.Dialer{Timeout: timeout, ControlContext: addressGuard{allowLoopback: allowLoopback}.control}
 }

@@ -315,3 +315,10 @@ func parseCABundle(bundle []byte) (*x509.CertPool, error) {
 	}
 	return pool, nil
 }
+
+// Authorities reads PEM of the only authorities that are trusted; nil, for an empty one, means
+// the system's. A bundle of which a part cannot be read is InvalidSpec.
+func Authorities(bundle []byte) (*x509.CertPool, error) { return parseCABundle(bundle) }
+
+// Cause words why a connection failed, the same each time and without what was sent.
+func Cause(err error) string { return reason(err) }

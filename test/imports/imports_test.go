@@ -86,7 +86,7 @@ func below(p string, folders ...string) bool {
 
 // The packages by their part in the design. Adapters and simulators come in pairs.
 var (
-	pure = []string{"internal/rotation", "internal/interval", "internal/render", "internal/approval", "internal/uptake", "internal/rollout"}
+	pure = []string{"internal/rotation", "internal/interval", "internal/render", "internal/approval", "internal/uptake", "internal/rollout", "internal/notify"}
 	// Each adapter has a line of its own.
 	adapters = []string{
 		"internal/apiconnect",
