@@ -18,6 +18,7 @@ import (
 // +kubebuilder:printcolumn:name="Asked For",type=string,priority=1,JSONPath=`.spec.approvalRef.name`
 // +kubebuilder:printcolumn:name="Until",type=string,JSONPath=`.spec.expiresAt`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:selectablefield:JSONPath=`.spec.credentialRef.uid`
 // +kubebuilder:validation:XValidation:rule="self.spec == oldSelf.spec",message="the spec of an approval request is immutable: another operation is another request"
 type ApprovalRequest struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -87,13 +88,43 @@ type ApprovalRequestSpec struct {
 	// +kubebuilder:validation:items:MaxLength=253
 	Groups []string `json:"groups,omitempty"`
 
-	// RequestedBy is the user who asked for the operation, as admission has proven. This user
-	// may not approve it. Empty if it is due by age or expiry and nobody asked. Example:
-	// "bob@example.com".
+	// RequestedBy is the user who changed the credential's spec last or asked by annotation, as
+	// admission has proven; empty if that is not known. With separationOfDuties this user may
+	// not approve. Example: "bob@example.com".
 	//
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	RequestedBy string `json:"requestedBy,omitempty"`
+
+	// SeparationOfDuties: whoever is requestedBy may not approve.
+	//
+	// +optional
+	SeparationOfDuties bool `json:"separationOfDuties,omitempty"`
+
+	// Generation of the credential's spec that is asked about.
+	//
+	// +optional
+	Generation int64 `json:"generation,omitempty"`
+
+	// Follows is the number of the version that is published when people are asked; 0 if none
+	// is.
+	//
+	// +optional
+	Follows int64 `json:"follows,omitempty"`
+
+	// Round counts the requests about the same that nobody answered in time, from 0.
+	//
+	// +optional
+	Round int64 `json:"round,omitempty"`
+
+	// Workloads are those that the credential restarts for a new version, as Kind/name or
+	// Kind (labels). Example: ["Deployment/billing"].
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=512
+	Workloads []string `json:"workloads,omitempty"`
 
 	// Cause says why the operation is due now. Example: "older than 90d".
 	//
@@ -115,6 +146,14 @@ type ApprovalRequestSpec struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=64
 	ExpiresAt metav1.Time `json:"expiresAt"`
+
+	// RetainUntil is when the request and its decisions may be deleted; never if it is absent.
+	// Example: "2027-06-01T00:00:00Z".
+	//
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=64
+	RetainUntil *metav1.Time `json:"retainUntil,omitempty"`
 }
 
 // ObjectIdentity is an object of the same namespace, and which one of that name.
@@ -183,13 +222,28 @@ const (
 
 // ApprovalState is how far a request has come.
 //
-// +kubebuilder:validation:Enum=Pending;Approved;Rejected;Expired
+// +kubebuilder:validation:Enum=Pending;Approved;Rejected;Expired;Obsolete
 type ApprovalState string
+
+// The states.
+const (
+	// ApprovalPending: not enough have agreed, and nobody has said no.
+	ApprovalPending ApprovalState = "Pending"
+	// ApprovalApproved: enough have agreed, and nobody has said no.
+	ApprovalApproved ApprovalState = "Approved"
+	// ApprovalRejected: somebody has said no. It stays so.
+	ApprovalRejected ApprovalState = "Rejected"
+	// ApprovalExpired: the time to answer is over.
+	ApprovalExpired ApprovalState = "Expired"
+	// ApprovalObsolete: what was asked about is not wanted any more.
+	ApprovalObsolete ApprovalState = "Obsolete"
+)
 
 // ApprovalRequestStatus is what people have answered.
 type ApprovalRequestStatus struct {
 	// State Pending: not enough have agreed. Approved: enough have. Rejected: somebody said no,
-	// which is final. Expired: the time to answer is over.
+	// which is final. Expired: the time to answer is over. Obsolete: the credential is gone, or
+	// wants something else now.
 	//
 	// +optional
 	State ApprovalState `json:"state,omitempty"`

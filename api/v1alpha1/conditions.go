@@ -96,6 +96,15 @@ const (
 	// ReasonMassDeletion: more credentials of the issuer are being deleted at once than is
 	// plausible, so none of them is revoked.
 	ReasonMassDeletion = "MassDeletion"
+	// ReasonApprovalPending: what is due waits for people; the message names the request, and
+	// whose answers are missing where the quorum names them.
+	ReasonApprovalPending = "ApprovalPending"
+	// ReasonApprovalRejected: somebody has rejected what is due. It is not done, and not asked
+	// again, until the spec changes or somebody requests a rotation anew.
+	ReasonApprovalRejected = "ApprovalRejected"
+	// ReasonApprovalUnavailable: approval is demanded and cannot be given, or cannot be proven,
+	// so nothing is issued or renewed; the message says why.
+	ReasonApprovalUnavailable = "ApprovalUnavailable"
 	// ReasonQueued: other credentials of the issuer are being renewed; this one
 	// follows.
 	ReasonQueued = "Queued"

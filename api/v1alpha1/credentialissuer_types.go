@@ -68,6 +68,11 @@ type CredentialIssuerSpec struct {
 	// +optional
 	Venafi *VenafiIssuer `json:"venafi,omitempty"`
 
+	// Approval says what of the issuer's credentials waits for people. Default: nothing does.
+	//
+	// +optional
+	Approval *ApprovalDemand `json:"approval,omitempty"`
+
 	// Suspend is the kill switch of the upstream: while it is true nothing is sent
 	// to it, for none of the issuer's credentials. Published Secrets are still put
 	// back when somebody deletes them. Default false.

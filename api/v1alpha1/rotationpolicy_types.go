@@ -111,6 +111,13 @@ type RotationPolicySpec struct {
 	//
 	// +optional
 	Rollout *RolloutPolicy `json:"rollout,omitempty"`
+
+	// Approval says what waits for people, of every credential that the policy's selector
+	// chooses or that names the policy: also where another policy's ages and windows apply.
+	// Default: nothing does.
+	//
+	// +optional
+	Approval *ApprovalDemand `json:"approval,omitempty"`
 }
 
 // RolloutPolicy says how workloads are restarted. The first restart is made uptake.margin
