@@ -81,6 +81,9 @@ const (
 	AnnotationFailures       = prefix + "failures"
 	AnnotationRevokedAt      = prefix + "revoked-at"
 	AnnotationRetainedFrom   = prefix + "retained-from"
+	// AnnotationAgreed is the generation of the credential's spec that people have agreed to;
+	// absent if none were asked.
+	AnnotationAgreed = prefix + "agreed"
 	// AnnotationClass is the creation class of a version that the upstream makes; absent
 	// for class WriteAhead.
 	AnnotationClass = prefix + "creation-class"

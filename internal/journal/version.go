@@ -56,6 +56,9 @@ type Version struct {
 	Replaces string
 	// Cause says in a few words why the version was made.
 	Cause string
+	// Agreed is the generation of the credential's spec that people have agreed to; 0 if none
+	// were asked.
+	Agreed int64
 
 	Holder       string
 	Attempt      int
@@ -141,6 +144,7 @@ func Parse(object metav1.Object) (Version, error) {
 	v.Number = int64(r.number(AnnotationNumber, true))
 	v.Attempt = r.number(AnnotationAttempt, true)
 	v.Failures = r.number(AnnotationFailures, false)
+	v.Agreed = int64(r.number(AnnotationAgreed, false))
 	v.IntentAt = r.time(AnnotationIntentAt, true)
 	v.CallDeadline = r.time(AnnotationCallDeadline, true)
 	v.Answers = r.time(AnnotationAnswers, false)
@@ -300,6 +304,8 @@ type Intent struct {
 	Holder         string
 	CallDeadline   time.Time
 	Class          upstream.Class
+	// Agreed is the generation of the spec that people have agreed to; 0 if none were asked.
+	Agreed int64
 	// Rolls: workloads are to be restarted when it is published.
 	Rolls bool
 	// Material is what is made here before the call: all of it for class WriteAhead.
@@ -357,6 +363,9 @@ func (i Intent) Secret() *corev1.Secret {
 	data[keySeal] = i.Seal
 	if !i.Answers.IsZero() {
 		annotations[AnnotationAnswers] = stamp(i.Answers)
+	}
+	if i.Agreed > 0 {
+		annotations[AnnotationAgreed] = strconv.FormatInt(i.Agreed, 10)
 	}
 	if i.Rolls {
 		annotations[AnnotationRollout] = wave(i.Number, hex.EncodeToString(i.Nonce[:]))

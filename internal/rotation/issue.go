@@ -74,6 +74,9 @@ func carryOn(s *situation) *Step {
 		return nil
 	}
 	if !v.Answered {
+		if s.outdated(v) {
+			return s.fail(v, "the spec changed after people had agreed to it")
+		}
 		return s.issue(v)
 	}
 	return s.verify(v)
@@ -124,7 +127,11 @@ func (s *situation) issue(v *Version) *Step {
 	harmless := !v.Unsure || v.Begun || s.caps.RepeatHarmless
 	switch {
 	case s.claimed(v) && (harmless || !v.Lost):
-		return &Step{Action: Issue, Version: v.Number}
+		step := &Step{Action: Issue, Version: v.Number}
+		if v.Agreed != 0 {
+			step.Needs = FactCredential
+		}
+		return step
 	case harmless:
 		return &Step{Action: Claim, Version: v.Number}
 	}

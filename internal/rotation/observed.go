@@ -24,6 +24,9 @@ type Observed struct {
 	// Retained are versions that an earlier credential of the same name left alive, in
 	// ascending order. They are adopted before anything is issued.
 	Retained []Version
+	// Consent is what people have said about what is to be done. Asked and Doubt are as old as
+	// the cache unless Fresh has FactConsent.
+	Consent Consent
 	// Consumers are the pods that use the target; they count only while Fresh has
 	// FactConsumers.
 	Consumers Consumers
@@ -39,6 +42,8 @@ type Observed struct {
 type Credential struct {
 	// UID is the identity that jitter is computed from.
 	UID string
+	// Generation of the spec.
+	Generation int64
 	// Exists is false if only the journal of a deleted credential is left.
 	Exists bool
 	// GoneSince is when this process first found the credential missing.
@@ -176,6 +181,10 @@ type Target struct {
 // Version is one version as the journal and this process know it.
 type Version struct {
 	Number int64
+	// Nonce tells it from every other version that there ever was.
+	Nonce string
+	// Agreed is the generation of the spec that people have agreed to; 0 if none were asked.
+	Agreed int64
 	// IntentAt is when the intent became durable, by the API server's clock. Age is
 	// counted from it.
 	IntentAt time.Time
@@ -354,6 +363,9 @@ const (
 	FactCopies
 	// FactWorkloads is a live read of the workloads that are restarted.
 	FactWorkloads
+	// FactConsent is a live read of what people were asked and have answered, and a proof that
+	// the answers are theirs.
+	FactConsent
 )
 
 // Has reports whether all of want are in f.

@@ -15,6 +15,8 @@ const (
 	AddFinalizer Action = "AddFinalizer"
 	// HoldIssuer puts the in-use finalizers on the issuer and its login.
 	HoldIssuer Action = "HoldIssuer"
+	// AskApproval writes a request to people, and does nothing until they have answered.
+	AskApproval Action = "AskApproval"
 	// CreateIntent creates the version Secret, before the upstream is called.
 	CreateIntent Action = "CreateIntent"
 	// Claim takes over the right to call for an intent.
@@ -86,7 +88,7 @@ const (
 // Actions lists every action, for tests that must not forget one.
 func Actions() []Action {
 	return []Action{
-		Wait, Look, AddFinalizer, HoldIssuer, CreateIntent, Adopt, Claim, Issue, WriteAnswer, Disown, Suspect, Verify, NoteRefusal, Fail, RollBack, MarkRepublish, Publish,
+		Wait, Look, AddFinalizer, HoldIssuer, AskApproval, CreateIntent, Adopt, Claim, Issue, WriteAnswer, Disown, Suspect, Verify, NoteRefusal, Fail, RollBack, MarkRepublish, Publish,
 		ShowPrevious, HidePrevious, PublishCopy, WithdrawCopy, NotePublished, Restart, NoteRollout, Retire, Revoke, NoteRevoked, Release, Abandon, Retain, RetainTarget, DeleteTarget, RemoveFinalizer,
 	}
 }
@@ -103,6 +105,10 @@ type Step struct {
 	// Replaces is the number of the published version that a new one follows, or whose place an
 	// older one takes.
 	Replaces int64
+	// Ask is what people are asked.
+	Ask *Ask
+	// Agreed is the generation of the spec that people have agreed to; 0 if none were asked.
+	Agreed int64
 	// Adopts: the new version is one that exists upstream already.
 	Adopts bool
 	// Rolls: workloads are to be restarted when the version is published.

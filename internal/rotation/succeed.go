@@ -69,6 +69,8 @@ type due struct {
 	// urgent: what is published works, but not for long. Where it is refused already, a
 	// predecessor may be all that works, and nothing is urgent enough to end that.
 	urgent bool
+	// consented: people were asked, and have agreed.
+	consented bool
 }
 
 func lastOf(a, b time.Time) time.Time {
@@ -89,7 +91,13 @@ func succeed(s *situation) *Step {
 		s.noteFailure()
 		return nil
 	}
-	if problem, until := s.hindrance(d); problem != nil {
+	problem, until := s.hindrance(d)
+	if problem == nil || asksAhead[problem.Reason] {
+		if step, waits := s.consent(d); step != nil || waits {
+			return step
+		}
+	}
+	if problem != nil {
 		if step := s.breakHold(d, problem); step != nil {
 			return step
 		}
@@ -105,6 +113,10 @@ func succeed(s *situation) *Step {
 
 // calm are reasons to wait that are no trouble for what works already.
 var calm = map[string]bool{"WaitingForWindow": true, "WaitingForVerdict": true, "Queued": true, "Observing": true, "RolledBack": true}
+
+// asksAhead are reasons to wait that people need not wait for: a window would be over when they
+// have answered, and a predecessor must not go for a successor that nobody has agreed to.
+var asksAhead = map[string]bool{"WaitingForWindow": true, "UpstreamFull": true}
 
 // due finds the most urgent cause.
 func (s *situation) due() *due {
@@ -366,6 +378,9 @@ func (s *situation) begin(d *due) *Step {
 	step := &Step{
 		Action: CreateIntent, Version: 1, Cause: d.cause, Answers: d.answers, Routine: d.routine,
 		Needs: FactCredential | FactIssuer | FactGuard,
+	}
+	if d.consented {
+		step.Needs, step.Agreed = step.Needs|FactConsent, s.Credential.Generation
 	}
 	if s.caps.MaxLive > 0 {
 		step.Needs |= FactContainer
