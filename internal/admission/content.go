@@ -90,19 +90,27 @@ func specOf(o client.Object) any {
 // means equal.
 func (g *Guard) compare(ctx context.Context) string {
 	for _, want := range g.shipped {
-		kind := want.GetObjectKind().GroupVersionKind().Kind
-		live, err := emptyOf(kind)
-		if err == nil {
-			err = g.live.Get(ctx, client.ObjectKeyFromObject(want), live)
-		}
-		switch {
-		case apierrors.IsNotFound(err):
-			return fmt.Sprintf("%s %s does not exist: apply config/admission of this version", kind, want.GetName())
-		case err != nil:
-			return fmt.Sprintf("%s %s cannot be read: %s", kind, want.GetName(), cause(err))
-		case !equality.Semantic.DeepEqual(specOf(live), specOf(want)):
-			return fmt.Sprintf("%s %s is not as this version of Claviger ships it: apply config/admission of this version", kind, want.GetName())
+		if _, doubt := g.same(ctx, want); doubt != "" {
+			return doubt
 		}
 	}
 	return ""
+}
+
+// same reads one of them and returns what is wrong with it, or nothing.
+func (g *Guard) same(ctx context.Context, want client.Object) (live client.Object, doubt string) {
+	kind := want.GetObjectKind().GroupVersionKind().Kind
+	live, err := emptyOf(kind)
+	if err == nil {
+		err = g.live.Get(ctx, client.ObjectKeyFromObject(want), live)
+	}
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, fmt.Sprintf("%s %s does not exist: apply config/admission of this version", kind, want.GetName())
+	case err != nil:
+		return nil, fmt.Sprintf("%s %s cannot be read: %s", kind, want.GetName(), cause(err))
+	case !equality.Semantic.DeepEqual(specOf(live), specOf(want)):
+		return nil, fmt.Sprintf("%s %s is not as this version of Claviger ships it: apply config/admission of this version", kind, want.GetName())
+	}
+	return live, ""
 }

@@ -49,6 +49,8 @@ type Guard struct {
 	writer   client.Writer
 	clock    clock.PassiveClock
 	shipped  []client.Object
+	// lifetime is how long a proof counts.
+	lifetime time.Duration
 	inFlight singleflight.Group
 
 	mu      sync.Mutex
@@ -70,7 +72,7 @@ func NewGuard(live client.Reader, writer client.Writer, clock clock.PassiveClock
 	if err != nil {
 		return nil, fmt.Errorf("read the shipped admission policies: %w", err)
 	}
-	return &Guard{live: live, policies: policies, writer: writer, clock: clock, shipped: shipped, answers: map[string]answer{}}, nil
+	return &Guard{live: live, policies: policies, writer: writer, clock: clock, shipped: shipped, lifetime: proofLifetime, answers: map[string]answer{}}, nil
 }
 
 // InForce reports whether the journal of a namespace is guarded. If it is not, or that
@@ -133,7 +135,7 @@ func (g *Guard) recall(key string) (string, bool) {
 }
 
 func (g *Guard) keep(key, doubt string) string {
-	lifetime := proofLifetime
+	lifetime := g.lifetime
 	if doubt != "" {
 		lifetime = doubtLifetime
 	}

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	ctx, cancel := context.WithTimeout(context.Background(), 9*time.Minute)
 	defer cancel()
 	var err error
-	if plane, err = controlplane.Start(ctx, controlplane.Options{}); err != nil {
+	if plane, err = controlplane.Start(ctx, controlplane.Options{CRDPaths: []string{"../../config/crd"}}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
