@@ -12,6 +12,7 @@ import (
 	crmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/controllers/approval"
 	"github.com/claviger-dev/claviger/controllers/credential"
 	"github.com/claviger-dev/claviger/controllers/issuer"
 	"github.com/claviger-dev/claviger/controllers/policy"
@@ -89,13 +90,20 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err != nil {
 		return err
 	}
+	decisions, err := admission.NewDecisionGuard(mgr.GetAPIReader(), mgr.GetClient(), clock.RealClock{}, len(o.Namespaces) == 0)
+	if err != nil {
+		return err
+	}
+	if err := approval.Setup(ctx, mgr, decisions, o.Clock); err != nil {
+		return fmt.Errorf("set up approvals: %w", err)
+	}
 	store := journal.Store{Client: mgr.GetClient(), Live: mgr.GetAPIReader()}
 	if o.clusterKinds() {
 		store.Keys = &journal.Keys{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.OperatorNamespace}
 	}
 	credentials := &credential.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Store: store,
-		Issuers: issuers{accounts}, Shape: o.Registry.Shape, Guard: guard, Pods: consumers.NewFinder(mgr.GetAPIReader(), o.Clock), Clock: o.Clock, Events: mgr.GetEventRecorder("claviger"), Metrics: counters,
+		Issuers: issuers{accounts}, Shape: o.Registry.Shape, Guard: guard, Decisions: decisions, Pods: consumers.NewFinder(mgr.GetAPIReader(), o.Clock), Clock: o.Clock, Events: mgr.GetEventRecorder("claviger"), Metrics: counters,
 		Options: credential.Options{ClusterID: o.ClusterID, Holder: o.Holder, ObserveOnly: o.ObserveOnly, ClusterKinds: o.clusterKinds(), OrphanAge: o.OrphanAge, UptakePause: o.UptakePause, Restarts: o.RestartsPerNamespace, Boundary: o.Boundary},
 	}
 	if err := credentials.SetupWithManager(ctx, mgr, o.Workers, accounts.Changed()); err != nil {

@@ -114,13 +114,15 @@ type Reconciler struct {
 	Store   journal.Store
 	Issuers Issuers
 	// Shape says which fields the material of a credential will have.
-	Shape   func(upstreamMember string, parameters json.RawMessage) material.Shape
-	Guard   Guard
-	Pods    Pods
-	Clock   Clock
-	Events  events.EventRecorder
-	Metrics Metrics
-	Options Options
+	Shape func(upstreamMember string, parameters json.RawMessage) material.Shape
+	Guard Guard
+	// Decisions tells whether people's decisions prove who made them.
+	Decisions Decisions
+	Pods      Pods
+	Clock     Clock
+	Events    events.EventRecorder
+	Metrics   Metrics
+	Options   Options
 
 	memory   *memory
 	slots    *slots
@@ -137,6 +139,7 @@ type Metrics interface {
 // +kubebuilder:rbac:groups=credentials.claviger.dev,resources=apiclientcredentials/journal,verbs=update
 // +kubebuilder:rbac:groups=credentials.claviger.dev,resources=credentialissuers;rotationpolicies,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch;delete
+// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=approvalrequests;approvaldecisions,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile moves one credential as far as it will go and says when to look again.
@@ -148,6 +151,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	gathered := r.Clock.Now()
 	for range maxSteps {
 		now := r.Clock.Now()
+		s.now = now
 		step := rotation.Next(s.observe(), s.policy, s.capabilities, now)
 		if now.Sub(gathered) > rotation.FactTime && step.Action != rotation.WriteAnswer {
 			break // a process that stood still must not act on what it saw before
@@ -191,6 +195,8 @@ func (r *Reconciler) act(ctx context.Context, s *scope, step rotation.Step) erro
 		// What was written is read again before the intent is made.
 		s.fresh &^= rotation.FactIssuer
 		return r.Issuers.EnsureInUse(ctx, s.issuer)
+	case rotation.AskApproval:
+		return r.askApproval(ctx, s, step)
 	case rotation.CreateIntent:
 		return r.createIntent(ctx, s, step)
 	case rotation.Adopt:

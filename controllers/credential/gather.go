@@ -67,6 +67,9 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*sc
 		return nil, err
 	}
 	r.gatherSpec(s)
+	if err := r.gatherConsent(ctx, s); err != nil {
+		return nil, err
+	}
 	r.tellAnswered(s)
 	return s, nil
 }
@@ -258,6 +261,7 @@ func (r *Reconciler) gatherSpec(s *scope) {
 		s.specProblem = &rotation.Problem{Reason: v1alpha1.ReasonInvalidRollout, Stalled: true, Message: "spec.rollout: " + err.Error()}
 	}
 	s.resolvePolicy()
+	s.gatherDemands()
 }
 
 func (s *scope) verifyTimeout() time.Duration {

@@ -73,7 +73,7 @@ func (r *Reconciler) createIntent(ctx context.Context, s *scope, step rotation.S
 	r.memory.remember(version.UID, func(m *recollection) { m.clean = true })
 	s.replace(version)
 	s.slots.report(s.issuer, s.uid, true)
-	log.FromContext(ctx).Info("a version is being made", "version", version.Number, "cause", step.Cause, "upstreamName", version.UpstreamName)
+	log.FromContext(ctx).Info("a version is being made", "version", version.Number, "cause", step.Cause, "upstreamName", version.UpstreamName, "requestedBy", s.requester(), "approvedBy", s.agreement())
 	return nil
 }
 
@@ -134,6 +134,7 @@ func (r *Reconciler) draft(s *scope, step rotation.Step, container string) (jour
 		CallDeadline:   now.Add(rotation.ClaimTime),
 		Class:          s.account.Upstream.Capabilities().Class,
 		Rolls:          step.Rolls,
+		Agreed:         step.Agreed,
 		Seal:           random.seal[:],
 	}
 	if drafter, ok := s.account.Upstream.(upstream.Drafter); ok {

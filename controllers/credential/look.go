@@ -29,6 +29,7 @@ func (r *Reconciler) look(ctx context.Context, s *scope, step rotation.Step) err
 		{rotation.FactCopies, r.lookAtCopies},
 		{rotation.FactConsumers, r.lookAtConsumers},
 		{rotation.FactWorkloads, r.lookAtWorkloads},
+		{rotation.FactConsent, r.lookAtConsent},
 	} {
 		if !step.Needs.Has(fact.flag) {
 			continue
@@ -65,6 +66,7 @@ func (r *Reconciler) lookAtIssuer(ctx context.Context, s *scope, _ rotation.Step
 		return err
 	}
 	s.setIssuer(live, r.Issuers.Account(live))
+	s.gatherDemands()
 	return nil
 }
 

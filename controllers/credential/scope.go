@@ -83,6 +83,11 @@ type scope struct {
 	others    []other
 	workloads rotation.Workloads
 
+	// consent is what people are asked and have said.
+	consent consent
+	// now is when the pass looks at it.
+	now time.Time
+
 	observeOnly bool
 	clockSteady bool
 	orphanAge   time.Duration
@@ -133,6 +138,7 @@ func (s *scope) observe() rotation.Observed {
 		},
 		Fresh: s.fresh,
 	}
+	o.Consent = s.observeConsent(s.now)
 	o.Target = s.observeTarget()
 	o.Consumers = s.consumers
 	if !s.fresh.Has(rotation.FactConsumers) {
@@ -166,6 +172,9 @@ func (s *scope) observeCredential() rotation.Credential {
 	setback := s.memory.credential(s.uid)
 	if s.credential != nil && setback.generation != s.credential.Generation {
 		setback.trouble, setback.notBefore = nil, time.Time{}
+	}
+	if s.credential != nil {
+		c.Generation = s.credential.Generation
 	}
 	c.Trouble, c.NotBefore = setback.trouble, setback.notBefore
 	if s.credential == nil {
@@ -225,6 +234,8 @@ func (s *scope) observeVersion(v *journal.Version) rotation.Version {
 	r := s.memory.version(v.UID)
 	observed := rotation.Version{
 		Number:        v.Number,
+		Nonce:         v.Nonce,
+		Agreed:        v.Agreed,
 		IntentAt:      v.IntentAt,
 		Answers:       v.Answers,
 		Problem:       s.strange[v.UID],

@@ -255,7 +255,7 @@ func rotating(o rotation.Observed, step rotation.Step, now time.Time) *rotation.
 	}
 	switch step.Notice.Reason {
 	case v1alpha1.ReasonOverlap, v1alpha1.ReasonRetiring, v1alpha1.ReasonWaitingForWindow, v1alpha1.ReasonWaitingForUptake, v1alpha1.ReasonWaitingForReferences, v1alpha1.ReasonUptakeDeadlinePassed,
-		v1alpha1.ReasonRollingOut, v1alpha1.ReasonRolloutHeld:
+		v1alpha1.ReasonApprovalPending, v1alpha1.ReasonRollingOut, v1alpha1.ReasonRolloutHeld:
 		return step.Notice
 	case v1alpha1.ReasonIssuing, v1alpha1.ReasonVerifying:
 		if newest := o.Versions[len(o.Versions)-1]; now.Sub(newest.IntentAt) >= newsworthy {

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/approval"
 	"github.com/claviger-dev/claviger/internal/interval"
 )
 
@@ -138,6 +139,11 @@ func Compile(spec v1alpha1.RotationPolicySpec) (Preferences, error) {
 	}
 	if rollout := spec.Rollout; rollout != nil {
 		p.Rollout = compileRollout(p.Rollout, rollout, fail)
+	}
+	if spec.Approval != nil {
+		if _, err := CompileDemand(approval.Reference{}, spec.Approval); err != nil {
+			fail("approval: %w", err)
+		}
 	}
 	if _, err := selectorOf(spec.Selector); err != nil {
 		fail("selector: %w", err)

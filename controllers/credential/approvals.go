@@ -1,0 +1,277 @@
+package credential
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/claviger-dev/claviger/api/v1alpha1"
+	record "github.com/claviger-dev/claviger/controllers/approval"
+	"github.com/claviger-dev/claviger/controllers/policy"
+	"github.com/claviger-dev/claviger/internal/approval"
+	"github.com/claviger-dev/claviger/internal/interval"
+	"github.com/claviger-dev/claviger/internal/journal"
+	"github.com/claviger-dev/claviger/internal/rotation"
+)
+
+// Decisions tells since when the decisions of a namespace prove who made them.
+type Decisions interface {
+	Proven(ctx context.Context, namespace string) (since time.Time, doubt string)
+}
+
+// demand is what an issuer or a policy wants to be asked about, and why nobody could say yes.
+type demand struct {
+	policy.Demand
+	problem string
+}
+
+// question is a request with what was answered to it.
+type question struct {
+	request   v1alpha1.ApprovalRequest
+	decisions []v1alpha1.ApprovalDecision
+	// void: it may have been written by anybody, and asks for less than is demanded.
+	void bool
+}
+
+// consent is what people are asked about a credential.
+type consent struct {
+	demands   []demand
+	questions []question
+	// since is when decisions began to prove something; zero if that was not asked. doubt says
+	// why they prove nothing.
+	since time.Time
+	doubt string
+}
+
+// gatherDemands finds out who has to be asked: the issuer and every policy that chooses the
+// credential, and none of them instead of another one (hazard C8.2).
+func (s *scope) gatherDemands() {
+	s.consent.demands = nil
+	if s.credential == nil {
+		return
+	}
+	add := func(kind, name string, spec *v1alpha1.ApprovalDemand) {
+		compiled, err := policy.CompileDemand(approval.Reference{Kind: kind, Name: name}, spec)
+		d := demand{Demand: compiled}
+		switch {
+		case err != nil:
+			d.problem = "its approval cannot be used: " + strings.ReplaceAll(err.Error(), "\n", "; ")
+		case compiled.SeparatesDuties && s.requester() == "":
+			d.problem = "who asks may not approve, and who asked is not known: have the annotation " + v1alpha1.AnnotationRequestedBy +
+				" written with the next change of the spec or request, by hand or by config/stamp"
+		}
+		s.consent.demands = append(s.consent.demands, d)
+	}
+	if s.issuer != nil {
+		if spec := s.issuer.IssuerSpec().Approval; spec != nil {
+			add(s.issuer.IssuerKind(), s.issuer.GetName(), spec)
+		}
+	}
+	for _, p := range policy.Demanding(s.credential, s.candidates) {
+		add(p.PolicyKind(), p.GetName(), p.PolicySpec().Approval)
+	}
+}
+
+// requester is who changed the spec last or asked by annotation, as admission has proven.
+func (s *scope) requester() string { return s.credential.Annotations[v1alpha1.AnnotationRequestedBy] }
+
+// gatherConsent reads from the cache what people were asked and have said: enough to see that
+// they are still waited for.
+func (r *Reconciler) gatherConsent(ctx context.Context, s *scope) error {
+	if len(s.consent.demands) == 0 {
+		return nil
+	}
+	return r.readConsent(ctx, s, r.Client)
+}
+
+// lookAtConsent reads it live, and proves that what was said was said by those who are named.
+func (r *Reconciler) lookAtConsent(ctx context.Context, s *scope, _ rotation.Step) error {
+	if err := r.readConsent(ctx, s, r.Live); err != nil {
+		return err
+	}
+	s.consent.since, s.consent.doubt = r.Decisions.Proven(ctx, s.key.Namespace)
+	for i := range s.consent.questions {
+		q := &s.consent.questions[i]
+		q.void = q.request.CreationTimestamp.Time.Before(s.consent.since) && !s.asDemanded(&q.request)
+	}
+	return nil
+}
+
+func (r *Reconciler) readConsent(ctx context.Context, s *scope, from client.Reader) error {
+	requests := &v1alpha1.ApprovalRequestList{}
+	if err := from.List(ctx, requests, client.InNamespace(s.key.Namespace), client.MatchingFields{record.IndexCredential: string(s.uid)}); err != nil {
+		return fmt.Errorf("list the approval requests: %w", err)
+	}
+	s.consent.questions = nil
+	for i := range requests.Items {
+		q := question{request: requests.Items[i]}
+		// What was asked about another spec is never done.
+		if q.request.Spec.Generation != s.credential.Generation {
+			continue
+		}
+		decisions := &v1alpha1.ApprovalDecisionList{}
+		if err := from.List(ctx, decisions, client.InNamespace(s.key.Namespace), client.MatchingFields{record.IndexRequest: string(q.request.UID)}); err != nil {
+			return fmt.Errorf("list the approval decisions: %w", err)
+		}
+		q.decisions = decisions.Items
+		s.consent.questions = append(s.consent.questions, q)
+	}
+	return nil
+}
+
+// asDemanded: a request that was written while anybody could write one counts only if it asks
+// what is demanded today.
+func (s *scope) asDemanded(request *v1alpha1.ApprovalRequest) bool {
+	return slices.ContainsFunc(s.consent.demands, func(d demand) bool {
+		return d.Reference == approval.Reference(request.Spec.ApprovalRef) && d.Quorum == approval.Quorum(request.Spec.Quorum) &&
+			slices.Equal(d.Approvers, request.Spec.Approvers) && slices.Equal(d.Groups, request.Spec.Groups) &&
+			d.SeparatesDuties == request.Spec.SeparationOfDuties && request.Spec.RequestedBy == s.requester()
+	})
+}
+
+// observeConsent puts it into the planner's words.
+func (s *scope) observeConsent(now time.Time) rotation.Consent {
+	c := rotation.Consent{Doubt: s.consent.doubt}
+	for i := range s.consent.demands {
+		d := &s.consent.demands[i]
+		c.Demands = append(c.Demands, rotation.Demand{Reference: d.Reference, Operations: d.Operations, Problem: d.problem})
+	}
+	for i := range s.consent.questions {
+		q := &s.consent.questions[i]
+		verdict := record.Judge(&q.request, q.decisions, s.consent.since, now)
+		if q.void && verdict.State != approval.Rejected {
+			verdict.State = approval.Expired // it is asked once more
+		}
+		unproven := 0
+		for i := range q.decisions {
+			if record.Unproven(&q.decisions[i], s.consent.since) {
+				unproven++
+			}
+		}
+		c.Asked = append(c.Asked, rotation.Asked{
+			Unproven: unproven,
+			Name:     q.request.Name, Reference: approval.Reference(q.request.Spec.ApprovalRef), Digest: q.request.Spec.Digest,
+			Round: int(q.request.Spec.Round), State: verdict.State, Until: q.request.Spec.ExpiresAt.Time, Missing: verdict.Missing,
+		})
+	}
+	return c
+}
+
+// askApproval writes a request. Its name is made from what is asked, so two processes that ask
+// the same write one.
+func (r *Reconciler) askApproval(ctx context.Context, s *scope, step rotation.Step) error {
+	i := slices.IndexFunc(s.consent.demands, func(d demand) bool { return d.Reference == step.Ask.Reference })
+	d, now := &s.consent.demands[i], r.Clock.Now()
+	digest := step.Ask.Subject.Digest()
+	// The API keeps whole seconds; cut down, the time to answer would end before it is said to.
+	expires := d.Expiry.AddTo(now.Truncate(time.Second).Add(time.Second))
+	request := &v1alpha1.ApprovalRequest{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.key.Namespace, Name: requestName(s.key.Name, step.Ask, digest)},
+		Spec: v1alpha1.ApprovalRequestSpec{
+			CredentialRef: v1alpha1.ObjectIdentity{Name: s.key.Name, UID: string(s.uid)},
+			Operation:     v1alpha1.ApprovalOperation(step.Ask.Subject.Operation),
+			Digest:        digest,
+			ApprovalRef:   v1alpha1.ApprovalReference(d.Reference),
+			Quorum:        v1alpha1.ApprovalQuorum(d.Quorum), Approvers: d.Approvers, Groups: d.Groups,
+			RequestedBy: s.requester(), SeparationOfDuties: d.SeparatesDuties,
+			Generation: step.Ask.Subject.Generation, Follows: step.Ask.Follows, Round: int64(step.Ask.Subject.Round),
+			Workloads: s.workloadsOf(), Cause: clip(step.Cause), Consequence: s.consequence(step.Ask.Follows),
+			ExpiresAt: metav1.NewTime(expires), RetainUntil: retainUntil(d.Retain, expires),
+		},
+	}
+	if err := r.Client.Create(ctx, request, client.FieldOwner(journal.FieldManager)); err != nil {
+		return err
+	}
+	s.consent.questions = append(s.consent.questions, question{request: *request})
+	log.FromContext(ctx).Info("people are asked", "request", request.Name, "operation", request.Spec.Operation, "follows", request.Spec.Follows,
+		"cause", step.Cause, "demandedBy", d.Reference.Kind+"/"+d.Reference.Name, "requestedBy", request.Spec.RequestedBy)
+	r.event(s, corev1.EventTypeNormal, "ApprovalRequested", "Ask", "request %s asks for approval until %s: %s", request.Name, expires.UTC().Format(time.RFC3339), step.Cause)
+	return nil
+}
+
+func retainUntil(retain interval.Interval, from time.Time) *metav1.Time {
+	if retain.IsUnlimited() {
+		return nil
+	}
+	until := metav1.NewTime(retain.AddTo(from))
+	return &until
+}
+
+// requestName is the same whoever asks, and another one for everything else that is asked.
+func requestName(credential string, ask *rotation.Ask, digest string) string {
+	sum := sha256.Sum256([]byte(digest + "/" + ask.Reference.Kind + "/" + ask.Reference.Name))
+	return credential + "." + strings.ToLower(string(ask.Subject.Operation)) + "." + hex.EncodeToString(sum[:5])
+}
+
+// consequence tells a reviewer what happens if nobody answers.
+func (s *scope) consequence(follows int64) string {
+	v := s.version(follows)
+	switch {
+	case v == nil:
+		return "nothing is issued, and Secret " + s.credential.Spec.Secret.Name + " is not made"
+	case !v.ExpiresAt.IsZero():
+		return fmt.Sprintf("version %d stays in use until the upstream ends it at %s", follows, v.ExpiresAt.UTC().Format(time.RFC3339))
+	}
+	return fmt.Sprintf("version %d stays in use", follows)
+}
+
+// workloadsOf are those that the credential restarts.
+func (s *scope) workloadsOf() []string {
+	var all []string
+	for _, w := range s.credential.Spec.Rollout {
+		text := w.Kind + "/" + w.Name
+		if w.Selector != nil {
+			text = w.Kind + " (" + metav1.FormatLabelSelector(w.Selector) + ")"
+		}
+		if len(text) > 512 {
+			text = text[:512]
+		}
+		if len(all) < 32 {
+			all = append(all, text)
+		}
+	}
+	return all
+}
+
+// agreement is who has agreed to what is begun, for the log.
+func (s *scope) agreement() []string {
+	var names []string
+	for i := range s.consent.questions {
+		q := &s.consent.questions[i]
+		for _, d := range record.Judge(&q.request, q.decisions, s.consent.since, s.consent.since).Counted {
+			names = append(names, q.request.Name+": "+d.Approver)
+		}
+	}
+	return names
+}
+
+// credentialAsked maps a request to its credential.
+func credentialAsked(_ context.Context, o client.Object) []reconcile.Request {
+	if request, ok := o.(*v1alpha1.ApprovalRequest); ok {
+		return []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: request.Namespace, Name: request.Spec.CredentialRef.Name}}}
+	}
+	return nil
+}
+
+// credentialDecided maps a decision to the credential that its request is about.
+func (r *Reconciler) credentialDecided(ctx context.Context, o client.Object) []reconcile.Request {
+	decision, ok := o.(*v1alpha1.ApprovalDecision)
+	if !ok {
+		return nil
+	}
+	request := &v1alpha1.ApprovalRequest{}
+	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: decision.Namespace, Name: decision.Spec.RequestRef.Name}, request); err != nil {
+		return nil // a decision about nothing; a request that comes later wakes by itself
+	}
+	return credentialAsked(ctx, request)
+}
