@@ -51,7 +51,7 @@ func TestTheSamplesApplyAsTheyAre(t *testing.T) {
 		"apiclientcredential.credentials.claviger.dev/orders-client",
 		"credentialissuer.credentials.claviger.dev/apic", "credentialissuer.credentials.claviger.dev/cf", "credentialissuer.credentials.claviger.dev/neo",
 		"credentialissuer.credentials.claviger.dev/tpp-certificates", "credentialissuer.credentials.claviger.dev/tpp-tokens",
-		"rotationpolicy.credentials.claviger.dev/quarterly", "rotationpolicy.credentials.claviger.dev/restarting", "secret/apic-login",
+		"rotationpolicy.credentials.claviger.dev/quarterly", "rotationpolicy.credentials.claviger.dev/restarting", "rotationpolicy.credentials.claviger.dev/reviewed", "secret/apic-login",
 		"clustercredentialissuer.credentials.claviger.dev/apic", "clusterrotationpolicy.credentials.claviger.dev/quarterly",
 	}
 	if strings.Join(got, " ") != strings.Join(want, " ") {
@@ -153,6 +153,10 @@ func TestRightsAreAsWideAsNeededAndNoWider(t *testing.T) {
 		{operator, "update rotationpolicies", false},
 		{operator, "abandon apiclientcredentials", false},
 		{operator, "deletecollection secrets", false},
+		{operator, "create approvalrequests", true},
+		{operator, "update approvalrequests", false},
+		{operator, "approve rotationpolicies", false},
+		{operator, "approve clustercredentialissuers", false},
 		{operator, "get configmaps", false},
 		{operator, "create pods", false},
 		{operator, "list pods", true},
@@ -222,7 +226,7 @@ func allowed(t *testing.T, user, namespace, does string) bool {
 	rest, subresource, _ := strings.Cut(rest, "/")
 	resource, group, _ := strings.Cut(rest, ".")
 	switch resource {
-	case "apiclientcredentials", "credentialissuers", "rotationpolicies":
+	case "apiclientcredentials", "credentialissuers", "rotationpolicies", "clustercredentialissuers", "clusterrotationpolicies", "approvalrequests", "approvaldecisions":
 		group = "credentials.claviger.dev"
 	}
 	answer, err := clientset(t).AuthorizationV1().SubjectAccessReviews().Create(t.Context(), &authorizationv1.SubjectAccessReview{

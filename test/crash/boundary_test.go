@@ -27,6 +27,7 @@ const hit = 150 * time.Second
 
 // worst are the boundaries at which most is at stake: between a promise and its deed.
 var worst = []string{
+	"AskApproval/after",  // asked, and nobody here knows
 	"CreateIntent/after", // an intent, and no call was made for it
 	"Claim/after",        // taken over, and dead again
 	"Issue/after",        // made upstream, and nobody here knows
@@ -131,6 +132,7 @@ func TestADeathAtAnyBoundaryChangesNoOutcome(t *testing.T) {
 	s.rolling(s.namespace("rolling", "4s", time.Minute), "rolling")
 	s.showing(s.namespace("showing", "3s", time.Minute), "showing")
 	s.named(s.namespace("named", "3s", time.Minute), "named")
+	s.heeded(s.namespace("heeded", "3s", time.Minute), "heeded")
 	mortal := s.namespace("mortal", "4s", time.Minute)
 	for i := range 3 {
 		s.mortal(mortal, fmt.Sprintf("mortal-%d", i))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -285,6 +286,76 @@ func (s *stage) rolling(ns, name string) {
 			}
 			return err == nil, err
 		})
+	})
+}
+
+// heeded rotates, and each renewal waits until people have agreed to it.
+func (s *stage) heeded(ns, name string) {
+	s.t.Helper()
+	policy := &v1alpha1.RotationPolicy{}
+	if err := s.world.Client.Get(s.ctx, client.ObjectKey{Namespace: ns, Name: "policy"}, policy); err != nil {
+		s.t.Fatal(err)
+	}
+	policy.Spec.Approval = &v1alpha1.ApprovalDemand{Operations: []v1alpha1.DemandedOperation{"Renew"}, SeparationOfDuties: new(bool)}
+	if err := s.world.Client.Update(s.ctx, policy); err != nil {
+		s.t.Fatal(err)
+	}
+	whoami := &authenticationv1.SelfSubjectReview{}
+	if err := s.world.Client.Create(s.ctx, whoami); err != nil {
+		s.t.Fatal(err)
+	}
+	a := s.actor(ns, name)
+	a.issues = 1
+	s.call(ns, a.secret)
+	a.play(func() bool { return a.create(v1alpha1.DeletionRevoke, "apic") && a.published() }, func() bool {
+		a.pause(time.Second, 3*time.Second)
+		if a.curtain.Err() != nil {
+			return true
+		}
+		before := a.issues + a.requests
+		a.add(&a.requests, 1)
+		return a.annotate(v1alpha1.AnnotationRotateRequestedAt, time.Now().UTC().Format(time.RFC3339Nano)) &&
+			a.agree(int64(before), whoami.Status.UserInfo.Username) && a.published()
+	})
+}
+
+// agree approves whatever is asked about what follows a version, until it is done. What is
+// said while the admission policies are not known to be in force is not heard, and said again.
+func (a *actor) agree(follows int64, user string) bool {
+	var spoken time.Time
+	return a.until(fmt.Sprintf("agrees to what follows version %d", follows), func() (bool, error) {
+		secret := &corev1.Secret{}
+		if err := a.world.Client.Get(a.ctx, client.ObjectKey{Namespace: a.ns, Name: a.secret}, secret); err != nil {
+			return false, err
+		}
+		if secret.Annotations[journal.AnnotationVersion] != strconv.FormatInt(follows, 10) {
+			return true, nil
+		}
+		if time.Since(spoken) < 3*time.Second {
+			return false, nil
+		}
+		list := &v1alpha1.ApprovalRequestList{}
+		if err := a.world.Client.List(a.ctx, list, client.InNamespace(a.ns)); err != nil {
+			return false, err
+		}
+		for i := range list.Items {
+			r := &list.Items[i]
+			if r.Spec.Follows != follows {
+				continue
+			}
+			spoken = time.Now()
+			err := a.world.Client.Create(a.ctx, &v1alpha1.ApprovalDecision{
+				ObjectMeta: metav1.ObjectMeta{Namespace: a.ns, GenerateName: "yes-"},
+				Spec: v1alpha1.ApprovalDecisionSpec{
+					RequestRef:  v1alpha1.ObjectIdentity{Name: r.Name, UID: string(r.UID)},
+					ApprovalRef: r.Spec.ApprovalRef, Approver: user, Decision: v1alpha1.Approve,
+				},
+			})
+			if err != nil {
+				return false, err
+			}
+		}
+		return false, nil
 	})
 }
 

@@ -41,6 +41,7 @@ var lives = map[rotation.Action]life{
 	rotation.Publish: unseen, rotation.NotePublished: unseen, rotation.Claim: begun,
 	rotation.Retire: rotating, rotation.Revoke: rotating, rotation.Release: rotating, credential.ProjectStatus: wishful,
 	rotation.ShowPrevious: showing, rotation.HidePrevious: showing,
+	rotation.AskApproval: asked,
 	rotation.PublishCopy: named, rotation.WithdrawCopy: outnamed,
 	rotation.Restart: deployed, rotation.NoteRollout: deployed, rotation.MarkRepublish: damaged, rotation.RollBack: regretted,
 	rotation.NoteRefusal: refused, rotation.Fail: refused, rotation.NoteRevoked: refused,
@@ -187,6 +188,21 @@ func (c *crowd) each(what string, do func(*actor) bool) {
 // unseen are credentials that were created while no operator ran.
 func unseen(c *crowd) {
 	c.each("the creation", func(a *actor) bool { return a.create(v1alpha1.DeletionRevoke, a.name) })
+}
+
+// asked are to wait for people.
+func asked(c *crowd) {
+	for _, a := range c.members {
+		issuer := &v1alpha1.CredentialIssuer{}
+		if err := c.world.Client.Get(c.ctx, a.key(), issuer); err != nil {
+			c.t.Fatal(err)
+		}
+		issuer.Spec.Approval = &v1alpha1.ApprovalDemand{SeparationOfDuties: new(bool)}
+		if err := c.world.Client.Update(c.ctx, issuer); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	unseen(c)
 }
 
 // begun have a version whose process died before it was published.
