@@ -43,6 +43,9 @@ const (
 	// ConditionMissingSuspected is True for a CredentialIssuer while more than a twentieth of
 	// its versions, and more than one, are missing from the upstream's listing.
 	ConditionMissingSuspected = "MissingSuspected"
+	// ConditionDeletionsHeld is True for a CredentialIssuer while more of its credentials are being
+	// deleted at once than is plausible, and none of them is revoked.
+	ConditionDeletionsHeld = "DeletionsHeld"
 	// ConditionAccepted is True for a RotationPolicy that is applied.
 	ConditionAccepted = "Accepted"
 	// ConditionRenewalsDue is True for a RotationPolicy while credentials that it applies to should
@@ -282,7 +285,8 @@ const (
 	// after a move. Needs the verb abandon.
 	AnnotationTakeOverFrom = "credentials.claviger.dev/take-over-from"
 	// AnnotationDeletionsConfirmedAt, on an issuer, is the time, in RFC 3339, up to which an
-	// administrator has agreed that many of its credentials are deleted at once.
+	// administrator has agreed that many of its credentials are deleted at once. Needs the verb
+	// confirm on the issuer.
 	AnnotationDeletionsConfirmedAt = "credentials.claviger.dev/deletions-confirmed-at"
 	// AnnotationMissingConfirmed, on an issuer, is the number of versions that are missing
 	// upstream and that an administrator has looked into.

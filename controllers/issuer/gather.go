@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -26,7 +27,9 @@ type gathered struct {
 	// none, because it does not exist or does not bear our label yet.
 	cachedLogin string
 	credentials int
-	wanted      bool
+	// held: credentials are kept from being revoked because too many are deleted at once.
+	held   bool
+	wanted bool
 }
 
 // issuerAt is an empty issuer of the kind that a key is about: those of the cluster have no
@@ -78,10 +81,18 @@ func (r *Reconciler) credentials(ctx context.Context, g *gathered) (int, error) 
 		}
 		half := journal.OwnerMark(r.Options.ClusterID, string(c.UID))
 		present[half] = true
+		g.held = g.held || heldAsMass(c)
 		g.record.owners[half] = owner{Key: client.ObjectKeyFromObject(c), UID: c.UID}
 	}
 	remember(g.record.owners, present)
 	return len(present), nil
+}
+
+// heldAsMass reports what the credential says itself: it alone decides, and what is held is
+// held until somebody lets it go.
+func heldAsMass(c *v1alpha1.APIClientCredential) bool {
+	ready := meta.FindStatusCondition(c.Status.Conditions, v1alpha1.ConditionReady)
+	return ready != nil && ready.Reason == v1alpha1.ReasonMassDeletion
 }
 
 // rememberedOwners bounds how many credentials that are gone are remembered: where

@@ -87,8 +87,9 @@ func (r *Reconciler) issuersOf(ctx context.Context, secret client.Object) []reco
 	return requests
 }
 
-// recount wakes the issuer of a credential that was made or is gone. The issuer of a
-// credential never changes, so updates don't matter.
+// recount wakes the issuer of a credential that was made or is gone, and of one that begins or
+// ceases to be held among many deletions. Other updates don't matter: the issuer of a
+// credential never changes.
 func (r *Reconciler) recount() handler.EventHandler {
 	later := func(o client.Object, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		if c, ok := o.(*v1alpha1.APIClientCredential); ok {
@@ -105,6 +106,13 @@ func (r *Reconciler) recount() handler.EventHandler {
 	return handler.Funcs{
 		CreateFunc: func(_ context.Context, e event.CreateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			later(e.Object, queue)
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+			before, was := e.ObjectOld.(*v1alpha1.APIClientCredential)
+			after, is := e.ObjectNew.(*v1alpha1.APIClientCredential)
+			if was && is && heldAsMass(before) != heldAsMass(after) {
+				later(after, queue)
+			}
 		},
 		DeleteFunc: func(_ context.Context, e event.DeleteEvent, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 			later(e.Object, queue)

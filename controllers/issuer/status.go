@@ -46,6 +46,9 @@ func (r *Reconciler) project(ctx context.Context, g *gathered) (time.Duration, e
 	rec.written, rec.countedAt = basis, now
 	r.tellRevoked(g)
 	r.tellReady(g.issuer, meta.FindStatusCondition(before.Conditions, v1alpha1.ConditionReady))
+	if c := meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionDeletionsHeld); c != nil && meta.FindStatusCondition(before.Conditions, c.Type) == nil && g.issuer.GetDeletionTimestamp() == nil {
+		r.Recorder.Eventf(g.issuer, nil, corev1.EventTypeWarning, v1alpha1.ReasonMassDeletion, "Delete", "%s", c.Message)
+	}
 	return 0, nil
 }
 
@@ -97,6 +100,7 @@ func projected(g *gathered, now metav1.Time) v1alpha1.CredentialIssuerStatus {
 	}
 	setConditions(&status.Conditions, f, g.issuer.GetGeneration(), now)
 	setMissing(&status.Conditions, &rec.pass, g.issuer.GetGeneration(), now)
+	setHeld(&status.Conditions, g, now)
 	return status
 }
 
@@ -138,6 +142,21 @@ func setMissing(conditions *[]metav1.Condition, p *pass, generation int64, now m
 		ObservedGeneration: generation, LastTransitionTime: now,
 		Message: fmt.Sprintf("%d of %d versions are missing from the upstream's listing: nothing is concluded for any of them. If they are really gone there, set the annotation %s to %d; otherwise give the login its rights back",
 			p.missing, p.expected, v1alpha1.AnnotationMissingConfirmed, p.missing),
+	})
+}
+
+// setHeld says that deletions are held. It does not count them: they come and go one by one, and
+// each would be a write.
+func setHeld(conditions *[]metav1.Condition, g *gathered, now metav1.Time) {
+	if !g.held {
+		meta.RemoveStatusCondition(conditions, v1alpha1.ConditionDeletionsHeld)
+		return
+	}
+	meta.SetStatusCondition(conditions, metav1.Condition{
+		Type: v1alpha1.ConditionDeletionsHeld, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonMassDeletion,
+		ObservedGeneration: g.issuer.GetGeneration(), LastTransitionTime: now,
+		Message: fmt.Sprintf("more credentials are being deleted at once than is plausible, and none of them is revoked. If that is meant, set the annotation %s to the time of now; "+
+			"if it is not, set spec.deletionPolicy of those with reason MassDeletion to Retain", v1alpha1.AnnotationDeletionsConfirmedAt),
 	})
 }
 

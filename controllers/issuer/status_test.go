@@ -93,3 +93,22 @@ func TestProjectedSaysWhatIsKnown(t *testing.T) {
 		t.Errorf("an issuer in deletion whose login fails, so that nothing can be revoked, shows as %s", got)
 	}
 }
+
+func TestAnIssuerSaysThatDeletionsAreHeld(t *testing.T) {
+	g := observed(loggedIn)
+	g.held = true
+	*g.issuer.IssuerStatus() = projected(g, metav1.NewTime(noon))
+	got := meta.FindStatusCondition(g.issuer.IssuerStatus().Conditions, v1alpha1.ConditionDeletionsHeld)
+	want := &metav1.Condition{
+		Type: "DeletionsHeld", Status: metav1.ConditionTrue, Reason: "MassDeletion", ObservedGeneration: 4, LastTransitionTime: metav1.NewTime(noon),
+		Message: "more credentials are being deleted at once than is plausible, and none of them is revoked. If that is meant, set the annotation " +
+			"credentials.claviger.dev/deletions-confirmed-at to the time of now; if it is not, set spec.deletionPolicy of those with reason MassDeletion to Retain",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("condition while deletions are held (-want +got):\n%s", diff)
+	}
+	g.held = false
+	if got := meta.FindStatusCondition(projected(g, metav1.NewTime(noon)).Conditions, v1alpha1.ConditionDeletionsHeld); got != nil {
+		t.Errorf("condition when none is held: %+v", got)
+	}
+}

@@ -135,6 +135,8 @@ func TestRightsAreAsWideAsNeededAndNoWider(t *testing.T) {
 		{"admin", "compromise apiclientcredentials", false},
 		{"admin", "compromise rotationpolicies", false},
 		{"claviger-issuer-admin", "compromise rotationpolicies", true},
+		{"claviger-issuer-admin", "confirm credentialissuers", true},
+		{"admin", "confirm credentialissuers", false},
 		{"claviger-issuer-admin", "create credentialissuers", true},
 		{"claviger-issuer-admin", "abandon apiclientcredentials", true},
 		{"claviger-issuer-admin", "get secrets", false},

@@ -572,6 +572,33 @@ func TestCondemningNeedsAVerbOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestAgreeingToManyDeletionsNeedsAVerbOfItsOwn(t *testing.T) {
+	namespace := newNamespace(t, "confirm")
+	create(t, issuers, namespace, changed(t, object(t, issuer), `metadata: {annotations: {credentials.claviger.dev/deletions-confirmed-at: "2026-01-02T12:00:00Z"}}`))
+	const everyDay = "get,update,patch credentialissuers"
+	editor := tenant(t, namespace, "confirming-editor", everyDay)
+	owner := tenant(t, namespace, "owner", everyDay, "confirm credentialissuers")
+	set := func(annotation string) func(context.Context, dynamic.ResourceInterface) error {
+		return patching(object(t, issuer).GetName(), `{"metadata":{"annotations":{"credentials.claviger.dev/`+annotation+`}}}`)
+	}
+	for _, test := range []struct {
+		name    string
+		client  *dynamic.DynamicClient
+		try     func(context.Context, dynamic.ResourceInterface) error
+		refusal string
+	}{
+		{"who may only edit the issuer cannot", editor, set(`deletions-confirmed-at":"2026-01-02T13:00:00Z"`), "needs the verb confirm on credentialissuers"},
+		{"who has the verb can", owner, set(`deletions-confirmed-at":"2026-01-02T13:00:00Z"`), ""},
+		{"an editor can write what stands there", editor, set(`deletions-confirmed-at":"2026-01-02T12:00:00Z","other.example/note":"x"`), ""},
+		{"an editor can take it back", editor, set(`deletions-confirmed-at":null`), ""},
+		{"an editor can write another annotation", editor, set(`missing-confirmed":"3"`), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			requireAllowed(t, test.try(t.Context(), test.client.Resource(issuers).Namespace(namespace)), test.refusal)
+		})
+	}
+}
+
 func TestOnlyTheOperatorTakesItsFinalizersOffWhatIsBeingDeleted(t *testing.T) {
 	namespace := newNamespace(t, "finalizers")
 	const everything = "* apiclientcredentials,credentialissuers"

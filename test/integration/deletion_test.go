@@ -2,6 +2,7 @@ package integration
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -440,6 +442,22 @@ func TestManyDeletionsAtOnceAreHeld(t *testing.T) {
 	for _, name := range names {
 		x.awaitReason(name, v1alpha1.ReasonMassDeletion, "more than 5 credentials of the issuer", v1alpha1.AnnotationDeletionsConfirmedAt)
 	}
+	held := func(want bool) {
+		x.eventually(soon, func() string {
+			issuer := &v1alpha1.CredentialIssuer{}
+			if err := x.world.Client.Get(x.ctx, x.key("apic"), issuer); err != nil {
+				return err.Error()
+			}
+			if got := meta.IsStatusConditionTrue(issuer.Status.Conditions, v1alpha1.ConditionDeletionsHeld); got != want {
+				return fmt.Sprintf("the issuer says DeletionsHeld: %t", got)
+			}
+			return ""
+		})
+	}
+	held(true)
+	if events := x.reasons("CredentialIssuer", "apic"); !slices.Contains(events, v1alpha1.ReasonMassDeletion) {
+		t.Errorf("events of the issuer: %v", events)
+	}
 	// The first three are saved, one after the other; four are no mass and are held all the same.
 	for _, name := range names[:3] {
 		update(x, name, &v1alpha1.APIClientCredential{}, func(c *v1alpha1.APIClientCredential) { c.Spec.DeletionPolicy = v1alpha1.DeletionRetain })
@@ -463,6 +481,7 @@ func TestManyDeletionsAtOnceAreHeld(t *testing.T) {
 		}
 		return ""
 	})
+	held(false)
 	// What was saved is taken over by a credential of the same name.
 	x.create(x.credential(func(c *v1alpha1.APIClientCredential) { c.Name, c.Spec.Secret.Name = names[0], names[0]+"-api" }))
 	x.awaitReady(names[0])
