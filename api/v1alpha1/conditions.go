@@ -94,6 +94,9 @@ const (
 	// ReasonClockDecides: no pod uses the Secret, so the overlap alone says when an earlier
 	// version is revoked. What is no pod is not seen.
 	ReasonClockDecides = "ClockDecides"
+	// ReasonPodsUnreadable: the pods of the namespace cannot be listed for more than a minute, so
+	// nothing is revoked that one of them may use.
+	ReasonPodsUnreadable = "PodsUnreadable"
 	// ReasonInUse: the credential is being deleted and pods use its Secret.
 	ReasonInUse = "InUse"
 	// ReasonMassDeletion: more credentials of the issuer are being deleted at once than is

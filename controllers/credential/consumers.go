@@ -82,7 +82,7 @@ func (r *Reconciler) lookAtConsumers(ctx context.Context, s *scope, _ rotation.S
 	}
 	pods, began, err := r.Pods.List(ctx, s.key.Namespace, notBefore)
 	if err != nil {
-		return err
+		return unreadable{err}
 	}
 	count := uptake.Judge(pods, published, now)
 	again := now.Add(max(began.Add(pause).Sub(now), time.Second/10))
@@ -99,6 +99,7 @@ func (r *Reconciler) lookAtConsumers(ctx context.Context, s *scope, _ rotation.S
 	}
 	s.consumers = seen.consumers
 	s.memory.saw(s.uid, seen)
+	s.memory.sees(s.uid)
 	return nil
 }
 

@@ -161,6 +161,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 			return r.project(ctx, s, step, now)
 		case rotation.Look:
 			err = r.look(ctx, s, step)
+			if problem := s.blindness(err, now); problem != nil {
+				return r.project(ctx, s, rotation.Step{Action: rotation.Wait, Problem: problem, Notice: s.stands(), Until: now.Add(blindRetry)}, now)
+			}
 		default:
 			log.FromContext(ctx).V(1).Info("step", "action", step.Action, "version", step.Version, "cause", step.Cause)
 			r.Options.Boundary.cross(step.Action, Before)

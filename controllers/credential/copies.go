@@ -165,7 +165,7 @@ func (r *Reconciler) withdrawCopy(ctx context.Context, s *scope, step rotation.S
 func (r *Reconciler) lookAtReferences(ctx context.Context, s *scope, c *rotation.Consumers, pods []uptake.Pod, names map[int64]string, notBefore time.Time) error {
 	templates, began, err := r.Pods.Templates(ctx, s.key.Namespace, notBefore)
 	if err != nil {
-		return err
+		return unreadable{err}
 	}
 	if began.Before(c.Began) {
 		c.Began = began

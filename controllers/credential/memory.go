@@ -24,6 +24,7 @@ type memory struct {
 	sightings   map[types.UID]sighting
 	marches     map[types.UID]march
 	unrendered  map[types.UID]setback
+	blind       map[types.UID]blindness
 }
 
 // projection is the last status that was written, when, and the resource version that it has.
@@ -94,6 +95,7 @@ func newMemory() *memory {
 		sightings:   map[types.UID]sighting{},
 		marches:     map[types.UID]march{},
 		unrendered:  map[types.UID]setback{},
+		blind:       map[types.UID]blindness{},
 	}
 }
 
@@ -197,6 +199,7 @@ func (m *memory) forgetCredential(uid types.UID) {
 	delete(m.sightings, uid)
 	delete(m.unrendered, uid)
 	delete(m.marches, uid)
+	delete(m.blind, uid)
 }
 
 // firstMissed returns when the credential was first found missing.

@@ -148,7 +148,7 @@ func (r *Reconciler) podsMoved(ctx context.Context, s *scope, wave rollout.Wave)
 	}
 	pods, _, err := r.Pods.List(ctx, s.key.Namespace, notBefore)
 	if err != nil {
-		return false, err
+		return false, unreadable{err}
 	}
 	return len(uptake.Judge(pods, rotation.Publication(s.credential.Spec.Secret.Name, s.observeTarget(), s.policy), now).Behind) == 0, nil
 }

@@ -2,11 +2,14 @@ package integration
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -219,6 +222,40 @@ func TestAnOperatorForSingleNamespacesHasRightsInThemAlone(t *testing.T) {
 			}
 		}
 	}
+	x.saysThatPodsCannotBeListed()
+}
+
+// saysThatPodsCannotBeListed takes the right to list pods away from an operator for single
+// namespaces, while a predecessor waits for pods.
+func (x *tenant) saysThatPodsCannotBeListed() {
+	x.t.Helper()
+	seconds := &metav1.Duration{Duration: time.Second}
+	update(x, "policy", &v1alpha1.RotationPolicy{}, func(p *v1alpha1.RotationPolicy) {
+		p.Spec.Uptake = &v1alpha1.UptakePolicy{Mode: v1alpha1.UptakeConsumers, Margin: seconds}
+	})
+	var rights []rbacv1.PolicyRule
+	update(x, "claviger", &rbacv1.Role{}, func(r *rbacv1.Role) {
+		rights = slices.Clone(r.Rules)
+		r.Rules = slices.DeleteFunc(r.Rules, func(rule rbacv1.PolicyRule) bool { return slices.Contains(rule.Resources, "pods") })
+		if len(r.Rules) == len(rights) {
+			x.t.Fatal("the role has no rule for pods")
+		}
+	})
+	x.create(x.credential())
+	x.awaitReady("billing")
+	x.request(time.Now())
+	x.awaitVersion(soon, 2)
+	x.await(3*time.Minute, v1alpha1.ConditionAttention, state{"True", v1alpha1.ReasonPodsUnreadable}, "the operator has no right to")
+	if live := len(x.sim.Ledger().Live()); live != 2 {
+		x.t.Errorf("%d credentials live while pods cannot be listed, want both", live)
+	}
+	update(x, "claviger", &rbacv1.Role{}, func(r *rbacv1.Role) { r.Rules = rights })
+	x.eventually(time.Minute, func() string {
+		if live := len(x.sim.Ledger().Live()); live != 1 {
+			return fmt.Sprintf("%d credentials live although pods can be listed again", live)
+		}
+		return lacks(x.get("billing").Status.Conditions, v1alpha1.ConditionAttention, state{}, nil)
+	})
 }
 
 // TestTheHandleOfASharedAccountIsSealed: with a refresh token one could do more than with the
