@@ -4,13 +4,16 @@ import (
 	"context"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/consumers"
 	"github.com/claviger-dev/claviger/internal/rotation"
 	"github.com/claviger-dev/claviger/internal/uptake"
+	"github.com/claviger-dev/claviger/internal/workloads"
 )
 
 const (
@@ -92,6 +95,11 @@ func (r *Reconciler) lookAtConsumers(ctx context.Context, s *scope, _ rotation.S
 	seen.consumers = rotation.Consumers{
 		Known: true, Current: count.Current, Behind: count.Behind, Names: count.Names, Again: again, Began: began,
 	}
+	if len(count.Behind) > 0 && !ending && rotation.UptakeOverdue(target, s.policy, now) {
+		if seen.consumers.Stuck, err = r.stuck(ctx, s.key.Namespace, published); err != nil {
+			return unreadable{err}
+		}
+	}
 	if len(names) > 0 {
 		if err := r.lookAtReferences(ctx, s, &seen.consumers, pods, names, notBefore); err != nil {
 			return err
@@ -101,6 +109,16 @@ func (r *Reconciler) lookAtConsumers(ctx context.Context, s *scope, _ rotation.S
 	s.memory.saw(s.uid, seen)
 	s.memory.sees(s.uid)
 	return nil
+}
+
+// stuck names what makes pods that use the Secret and never replaces them by itself: whoever
+// waits for it waits for ever (hazard M14). It is read only when the deadline has passed.
+func (r *Reconciler) stuck(ctx context.Context, namespace string, published uptake.Publication) ([]string, error) {
+	secrets := []string{published.Secret}
+	for _, c := range published.Copies {
+		secrets = append(secrets, c.Secret)
+	}
+	return workloads.Stuck(ctx, r.Live, namespace, func(pod *corev1.PodSpec) bool { return consumers.Uses(pod, secrets) })
 }
 
 // adoptedFrom are the Secrets that versions were adopted from and that are not the target: pods

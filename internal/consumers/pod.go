@@ -5,6 +5,8 @@
 package consumers
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/claviger-dev/claviger/internal/uptake"
@@ -133,4 +135,9 @@ func secretsOf(v *corev1.Volume) []string {
 		local(v.StorageOS.SecretRef)
 	}
 	return names
+}
+
+// Uses reports whether a pod of this kind would use one of some Secrets.
+func Uses(spec *corev1.PodSpec, secrets []string) bool {
+	return slices.ContainsFunc(references(spec), func(r uptake.Reference) bool { return slices.Contains(secrets, r.Secret) })
 }

@@ -28,6 +28,9 @@ type Consumers struct {
 	Behind  []string
 	// Names are those of all of them.
 	Names []string
+	// Stuck are workloads that make such pods and never replace them by themselves, with why:
+	// known only when the deadline has passed.
+	Stuck []string
 	// References are those who use a Secret of a single version, by its number.
 	References map[int64]uptake.References
 	// Began is when the look at them began.
@@ -67,6 +70,11 @@ func (s *situation) awaitUptake(v *Version) (look *Step, waits bool) {
 
 func uptakeDeadline(t Target, p Policy) time.Time { return t.PublishedAt.Add(p.Uptake.Deadline) }
 
+// UptakeOverdue reports whether pods should have taken up what is published by now.
+func UptakeOverdue(t Target, p Policy, now time.Time) bool {
+	return !t.PublishedAt.IsZero() && !now.Before(uptakeDeadline(t, p))
+}
+
 // noteUptake says that a version would be retired if no pod used it.
 func (s *situation) noteUptake(v *Version) {
 	if deadline := uptakeDeadline(s.Target, s.policy); !s.now.Before(deadline) {
@@ -94,8 +102,11 @@ func UptakeStalled(o Observed, p Policy, now time.Time) *Problem {
 			if p.Uptake.Hold {
 				kept = "it stays valid until they are gone"
 			}
-			return &Problem{Reason: "UptakeDeadlinePassed", Message: fmt.Sprintf(
-				"pods that may use version %d since before version %d was published: %s; %s", v.Number, o.Target.Published, uptake.Names(c.Behind), kept)}
+			message := fmt.Sprintf("pods that may use version %d since before version %d was published: %s; %s", v.Number, o.Target.Published, uptake.Names(c.Behind), kept)
+			if len(c.Stuck) > 0 {
+				message += "; these do not replace their pods by themselves: " + uptake.Names(c.Stuck)
+			}
+			return &Problem{Reason: "UptakeDeadlinePassed", Message: message}
 		}
 	}
 	return nil

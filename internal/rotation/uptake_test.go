@@ -91,6 +91,9 @@ func TestUptakeStalledNamesTheLaggards(t *testing.T) {
 		{"before the deadline", watching("old"), nil},
 		{"after it, with Hold", both(watching("old"), func(f *facts) { f.policy.Uptake.Deadline, f.policy.Uptake.Hold = 3*days, true }), said("it stays valid until they are gone")},
 		{"after it, with Retire", both(watching("old"), func(f *facts) { f.policy.Uptake.Deadline = 3 * days }), said("it is revoked all the same, as the policy says")},
+		{"a workload never replaces its pods (M14)", both(watching("old"), func(f *facts) {
+			f.policy.Uptake.Deadline, f.Consumers.Stuck = 3*days, []string{"Deployment/billing (it is paused: resume it)"}
+		}), said("it is revoked all the same, as the policy says; these do not replace their pods by themselves: Deployment/billing (it is paused: resume it)")},
 		{"nobody is behind", both(watching(), func(f *facts) { f.policy.Uptake.Deadline = 3 * days }), nil},
 		{"nobody has looked since the publication", both(watching("old"), func(f *facts) { f.policy.Uptake.Deadline, f.Consumers.Known = 3*days, false }), nil},
 		{"no predecessor is left", both(watching("old"), func(f *facts) { f.policy.Uptake.Deadline, f.Versions = 3*days, f.Versions[1:] }), nil},

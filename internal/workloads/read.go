@@ -29,7 +29,8 @@ type Found struct {
 	// Mark is what its pod template bears.
 	Mark rollout.Mark
 
-	object client.Object
+	object   client.Object
+	template *corev1.PodTemplateSpec
 }
 
 // read tells what the rules need to know of an object.
@@ -48,7 +49,7 @@ func read(object client.Object) Found {
 		f.Kind, template = DaemonSet, &o.Spec.Template
 		f.readDaemonSet(o)
 	}
-	if template != nil {
+	if f.template = template; template != nil {
 		f.Mark = rollout.ParseMark(template.Annotations[AnnotationMark])
 	}
 	return f

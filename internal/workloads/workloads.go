@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -71,6 +72,25 @@ func Find(ctx context.Context, live client.Reader, namespace string, targets []T
 		}
 	}
 	return all, nil
+}
+
+// Stuck names the workloads of a namespace that never replace their pods by themselves, with why,
+// in order, of those whose pods are of interest.
+func Stuck(ctx context.Context, live client.Reader, namespace string, of func(*corev1.PodSpec) bool) ([]string, error) {
+	var stuck []string
+	for _, kind := range []string{DaemonSet, Deployment, StatefulSet} {
+		found, err := Target{Kind: kind, Selector: labels.Everything()}.list(ctx, live, namespace)
+		if err != nil {
+			return nil, err
+		}
+		for _, f := range found {
+			if f.Never != "" && of(&f.template.Spec) {
+				stuck = append(stuck, fmt.Sprintf("%s (%s)", f.String(), f.Never))
+			}
+		}
+	}
+	slices.Sort(stuck)
+	return stuck, nil
 }
 
 func (t Target) find(ctx context.Context, live client.Reader, namespace string) ([]Found, error) {

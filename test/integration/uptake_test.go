@@ -262,6 +262,9 @@ func TestAStuckRolloutKeepsTheOldVersionAlive(t *testing.T) {
 	x.await(soon, v1alpha1.ConditionUptakeStalled, state{"True", v1alpha1.ReasonUptakeDeadlinePassed}, "version 2", "billing-", "stays valid")
 	x.await(soon, v1alpha1.ConditionRotating, state{"True", v1alpha1.ReasonUptakeDeadlinePassed})
 	x.await(soon, v1alpha1.ConditionReady, published)
+	update(x, "billing", &appsv1.Deployment{}, func(d *appsv1.Deployment) { d.Spec.Paused = true })
+	// What is told of pods is told anew after a minute.
+	x.await(2*soon, v1alpha1.ConditionUptakeStalled, state{"True", v1alpha1.ReasonUptakeDeadlinePassed}, "Deployment/billing (it is paused: resume it)")
 	x.throughout(3*time.Second, func() string {
 		if live := len(x.sim.Ledger().Live()); live != 2 {
 			return fmt.Sprintf("%d credentials live while a rollout is stuck", live)
