@@ -215,7 +215,31 @@ func TestAWorkloadThatDoesNotExistIsNamed(t *testing.T) {
 // (hazard H10).
 func TestTwoCredentialsRestartAWorkloadOnce(t *testing.T) {
 	t.Parallel()
+	newTenant(t, shared).restartsOnce()
+}
+
+// It is no matter whether they have a policy or an issuer in common: each counts from what its own
+// policy says, and the later one serves both.
+func TestTwoCredentialsOfOtherPoliciesAndIssuersRestartAWorkloadOnce(t *testing.T) {
+	t.Parallel()
 	x := newTenant(t, shared)
+	x.clusterIssuer(v1alpha1.NamespaceChoice{Names: []string{x.ns}})
+	patient := x.policy("Unlimited", "2s", func(p *v1alpha1.RotationPolicy) {
+		p.Name, p.Spec.Selector = "patient", nil
+		p.Spec.Uptake = &v1alpha1.UptakePolicy{Margin: &metav1.Duration{Duration: 3 * time.Second}}
+		p.Spec.Rollout = &v1alpha1.RolloutPolicy{Coalesce: &metav1.Duration{Duration: 2 * time.Minute}}
+	})
+	x.create(patient)
+	x.restartsOnce(byCluster(x), func(c *v1alpha1.APIClientCredential) {
+		c.Spec.PolicyRef = &v1alpha1.PolicyReference{Name: patient.Name}
+	})
+}
+
+// restartsOnce publishes two credentials of one workload one after the other. others changes
+// the second of them.
+func (x *tenant) restartsOnce(others ...func(*v1alpha1.APIClientCredential)) {
+	t := x.t
+	t.Helper()
 	orders := billing
 	orders.App = "orders"
 	x.add(apiconnectsim.Path{Org: orders.Org, Catalog: orders.Catalog, ConsumerOrg: orders.ConsumerOrg, App: orders.App})
@@ -223,6 +247,9 @@ func TestTwoCredentialsRestartAWorkloadOnce(t *testing.T) {
 	x.create(x.credential(restarts(v1alpha1.RolloutTarget{Kind: "Deployment", Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"uses": "orders-api"}}}),
 		func(c *v1alpha1.APIClientCredential) {
 			c.Name, c.Spec.Secret.Name, c.Spec.IBMAPIConnect.App, c.Spec.IBMAPIConnect.Probe = "orders", "orders-api", orders.App, nil
+			for _, change := range others {
+				change(c)
+			}
 		}))
 	x.awaitReady("orders")
 	n := x.node()
