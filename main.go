@@ -180,13 +180,13 @@ func (s *settings) managerOptions(scheme *runtime.Scheme) ctrl.Options {
 		LeaderElectionNamespace:       s.leaderNamespace,
 		LeaderElectionReleaseOnCancel: true,
 		GracefulShutdownTimeout:       &grace,
-		Cache:                         cacheOptions(s.Namespaces),
+		Cache:                         cacheOptions(s.Namespaces, s.OperatorNamespace),
 	}
 }
 
 // cacheOptions keep Secrets out of memory: only the metadata of those that bear our
 // label is cached, and of that only what is ours (failure F31).
-func cacheOptions(namespaces []string) cache.Options {
+func cacheOptions(namespaces []string, operatorNamespace string) cache.Options {
 	ours, err := labels.NewRequirement(journal.LabelRole, selection.Exists, nil)
 	selector := labels.Nothing()
 	if err == nil {
@@ -201,12 +201,17 @@ func cacheOptions(namespaces []string) cache.Options {
 		}
 		served[namespace] = cache.Config{}
 	}
+	byObject := map[client.Object]cache.ByObject{
+		secret: {Label: selector, Transform: credential.Slim},
+	}
+	if operatorNamespace != "" {
+		// Records of notifications and their templates; there is no right to read others.
+		byObject[&corev1.ConfigMap{}] = cache.ByObject{Namespaces: map[string]cache.Config{operatorNamespace: {}}}
+	}
 	return cache.Options{
 		DefaultNamespaces: served,
 		DefaultTransform:  cache.TransformStripManagedFields(),
-		ByObject: map[client.Object]cache.ByObject{
-			secret: {Label: selector, Transform: credential.Slim},
-		},
+		ByObject:          byObject,
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/claviger-dev/claviger/controllers/approval"
 	"github.com/claviger-dev/claviger/controllers/credential"
 	"github.com/claviger-dev/claviger/controllers/issuer"
+	"github.com/claviger-dev/claviger/controllers/notification"
 	"github.com/claviger-dev/claviger/controllers/policy"
 	"github.com/claviger-dev/claviger/internal/admission"
 	"github.com/claviger-dev/claviger/internal/consumers"
@@ -59,7 +60,7 @@ type Options struct {
 	Boundary credential.Boundary
 }
 
-// clusterKinds: issuers and policies of the cluster are for an operator that serves all
+// clusterKinds: issuers, policies and channels of the cluster are for an operator that serves all
 // namespaces and knows its own, where the logins of such issuers are.
 func (o *Options) clusterKinds() bool { return len(o.Namespaces) == 0 && o.OperatorNamespace != "" }
 
@@ -111,6 +112,17 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	if err := policy.Setup(mgr, o.Clock, credentials.UnderWay, o.clusterKinds()); err != nil {
 		return fmt.Errorf("set up policies: %w", err)
+	}
+	// Channels are a kind of the cluster; and who only observes a clone tells nobody that what
+	// happened in the original has happened.
+	if !o.clusterKinds() || o.ObserveOnly {
+		return nil
+	}
+	err = notification.Setup(ctx, mgr, notification.Options{
+		Server: o.Clock, OperatorNamespace: o.OperatorNamespace, AllowInsecure: o.AllowInsecureUpstreams, UserAgent: "claviger/" + o.Version,
+	})
+	if err != nil {
+		return fmt.Errorf("set up notifications: %w", err)
 	}
 	return nil
 }

@@ -249,6 +249,8 @@ func accept(document []byte) (kind string, err error) {
 		return meta.Kind, yaml.UnmarshalStrict(document, &v1alpha1.ClusterRotationPolicy{})
 	case "CredentialIssuer":
 		return meta.Kind, yaml.UnmarshalStrict(document, &v1alpha1.CredentialIssuer{})
+	case "NotificationChannel":
+		return meta.Kind, yaml.UnmarshalStrict(document, &v1alpha1.NotificationChannel{})
 	case "RotationPolicy":
 		var p v1alpha1.RotationPolicy
 		if err := yaml.UnmarshalStrict(document, &p); err != nil {

@@ -131,6 +131,7 @@ func TestEveryFieldIsExplained(t *testing.T) {
 		"docs/kinds/clusterrotationpolicy.md":   v1alpha1.ClusterRotationPolicy{},
 		"docs/kinds/approvalrequest.md":         v1alpha1.ApprovalRequest{},
 		"docs/kinds/approvaldecision.md":        v1alpha1.ApprovalDecision{},
+		"docs/kinds/notificationchannel.md":     v1alpha1.NotificationChannel{},
 	} {
 		content := page(t, path)
 		var wanted []string

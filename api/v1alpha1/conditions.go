@@ -254,6 +254,18 @@ const (
 	ReasonContainerNotFound = "ContainerNotFound"
 )
 
+// Reasons of a NotificationChannel's Ready. It also uses InvalidSettings, LoginFailed and
+// Unreachable of the list above.
+const (
+	// ReasonDelivers: the settings can be used, and the last thing that was tried worked.
+	ReasonDelivers = "Delivers"
+	// ReasonSecretNotUsable: a Secret that the channel names does not exist in the operator's
+	// namespace, has another type than credentials.claviger.dev/notification, or lacks a key.
+	ReasonSecretNotUsable = "SecretNotUsable"
+	// ReasonDeliveryRefused: the receiver answers and takes nothing from us.
+	ReasonDeliveryRefused = "DeliveryRefused"
+)
+
 // Reasons of a RotationPolicy's Accepted and RenewalsDue.
 const (
 	// ReasonAccepted: the policy is applied.
@@ -284,6 +296,9 @@ const (
 	// AnnotationRequestedBy is the name of the user who changed the spec last or asked by
 	// annotation. Admission proves it; nobody can set another's.
 	AnnotationRequestedBy = "credentials.claviger.dev/requested-by"
+	// AnnotationOwner is whom policies mean by owner: mail addresses, separated by commas, at
+	// most eight.
+	AnnotationOwner = "credentials.claviger.dev/owner"
 	// AnnotationTakeOverFrom names the cluster id whose journal this cluster may go on with,
 	// after a move. Needs the verb abandon.
 	AnnotationTakeOverFrom = "credentials.claviger.dev/take-over-from"

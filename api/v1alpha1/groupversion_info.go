@@ -25,6 +25,7 @@ func AddToScheme(scheme *runtime.Scheme) error {
 		&ClusterCredentialIssuer{}, &ClusterCredentialIssuerList{},
 		&ApprovalRequest{}, &ApprovalRequestList{},
 		&ApprovalDecision{}, &ApprovalDecisionList{},
+		&NotificationChannel{}, &NotificationChannelList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

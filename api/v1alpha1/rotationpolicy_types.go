@@ -118,6 +118,14 @@ type RotationPolicySpec struct {
 	//
 	// +optional
 	Approval *ApprovalDemand `json:"approval,omitempty"`
+
+	// Notifications say which events are told to people, and how. Without any nobody is told.
+	// They need an operator that serves the whole cluster. At most 16.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Notifications []Notification `json:"notifications,omitempty"`
 }
 
 // RolloutPolicy says how workloads are restarted. The first restart is made uptake.margin

@@ -14,6 +14,7 @@ import (
 	"net/textproto"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/wneessen/go-mail"
@@ -91,7 +92,7 @@ func (s SMTP) session(ctx context.Context, do func(*mail.Client) error) error {
 	// hold the call for ever.
 	defer context.AfterFunc(ctx, line.close)()
 	if err := client.DialWithContext(ctx); err != nil {
-		return s.classify(ctx, err, line.connected)
+		return s.classify(ctx, err, line.connected())
 	}
 	if err := do(client); err != nil {
 		return s.classify(ctx, err, true)
@@ -102,14 +103,35 @@ func (s SMTP) session(ctx context.Context, do func(*mail.Client) error) error {
 
 // line is the connection of one session: the library does not close one whose greeting fails.
 type line struct {
-	connected bool
-	raw       net.Conn
+	mu     sync.Mutex
+	raw    net.Conn
+	closed bool
 }
 
+// close ends the connection, also one that is only about to be had: the context may end at any
+// time.
 func (l *line) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
 	if l.raw != nil {
 		_ = l.raw.Close()
 	}
+}
+
+func (l *line) hold(raw net.Conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.raw = raw
+	if l.closed {
+		_ = raw.Close()
+	}
+}
+
+func (l *line) connected() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.raw != nil
 }
 
 func (s SMTP) client(l *line, timeout time.Duration) (*mail.Client, error) {
@@ -123,7 +145,7 @@ func (s SMTP) client(l *line, timeout time.Duration) (*mail.Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		l.connected, l.raw = true, raw
+		l.hold(raw)
 		if deadline, ok := ctx.Deadline(); ok {
 			_ = raw.SetDeadline(deadline) // before the greeting there is no other
 		}

@@ -63,6 +63,12 @@ func TestWhatIsToldFollowsFromWhatWasTold(t *testing.T) {
 			&Record{Subject: subject, Published: 1, Serving: []int64{1}, Troubles: map[Event]Told{Failing: {Reason: "X", Active: true, At: noon.Add(-48 * time.Hour)}}},
 			with(facts(1, 1), failing("X", noon.Add(-49*time.Hour))), nil, 0,
 		},
+		"trouble for another reason": {
+			&Record{Subject: subject, Published: 1, Serving: []int64{1}, Troubles: map[Event]Told{Failing: {Reason: "Y", Active: true, At: noon.Add(-48 * time.Hour)}}},
+			with(facts(1, 1), failing("X", noon.Add(-49*time.Hour))),
+			[]told{{Failing, 1}},
+			0,
+		},
 		"trouble that comes again within the hour": {
 			&Record{Subject: subject, Published: 1, Serving: []int64{1}, Troubles: map[Event]Told{Failing: {Reason: "X", At: noon.Add(-20 * time.Minute)}}},
 			with(facts(1, 1), failing("X", noon.Add(-5*time.Minute))), nil, 40 * time.Minute,
@@ -73,13 +79,14 @@ func TestWhatIsToldFollowsFromWhatWasTold(t *testing.T) {
 			[]told{{Failing, 1}},
 			0,
 		},
-		"a request that waits":           {&ready, with(facts(1, 1), asked("r", "Pending", noon)), []told{{ApprovalRequested, 0}}, 0},
-		"a request that was told":        {&Record{Subject: subject, Published: 1, Serving: []int64{1}, Approvals: map[string]State{"r": "Pending"}}, with(facts(1, 1), asked("r", "Pending", noon)), nil, 0},
-		"a request that is approved":     {&Record{Subject: subject, Published: 1, Serving: []int64{1}, Approvals: map[string]State{"r": "Pending"}}, with(facts(1, 1), asked("r", "Approved", noon)), []told{{Approved, 0}}, 0},
-		"a request that is rejected":     {&Record{Subject: subject, Published: 1, Serving: []int64{1}, Approvals: map[string]State{"r": "Pending"}}, with(facts(1, 1), asked("r", "Rejected", noon)), []told{{Rejected, 0}}, 0},
-		"a request that nobody answered": {&Record{Subject: subject, Published: 1, Serving: []int64{1}, Approvals: map[string]State{"r": "Pending"}}, with(facts(1, 1), asked("r", "Expired", noon)), nil, 0},
-		"an answer of last week":         {nil, with(facts(0), asked("r", "Rejected", noon.Add(-7*24*time.Hour))), nil, 0},
-		"a deletion that was approved":   {&ready, with(Facts{Subject: subject}, asked("r", "Approved", noon)), []told{{Approved, 0}, {Revoked, 1}}, 0},
+		"a request that waits":                 {&ready, with(facts(1, 1), asked("r", "Pending", noon)), []told{{ApprovalRequested, 0}}, 0},
+		"a request that was told":              {&Record{Subject: subject, Published: 1, Serving: []int64{1}, Approvals: map[string]State{"r": "Pending"}}, with(facts(1, 1), asked("r", "Pending", noon)), nil, 0},
+		"a request that is approved":           {&Record{Subject: subject, Published: 1, Serving: []int64{1}, Approvals: map[string]State{"r": "Pending"}}, with(facts(1, 1), asked("r", "Approved", noon)), []told{{Approved, 0}}, 0},
+		"a request that has waited for a week": {nil, with(facts(0), asked("r", "Pending", noon.Add(-7*24*time.Hour))), []told{{ApprovalRequested, 0}}, 0},
+		"a request that is rejected":           {&Record{Subject: subject, Published: 1, Serving: []int64{1}, Approvals: map[string]State{"r": "Pending"}}, with(facts(1, 1), asked("r", "Rejected", noon)), []told{{Rejected, 0}}, 0},
+		"a request that nobody answered":       {&Record{Subject: subject, Published: 1, Serving: []int64{1}, Approvals: map[string]State{"r": "Pending"}}, with(facts(1, 1), asked("r", "Expired", noon)), nil, 0},
+		"an answer of last week":               {nil, with(facts(0), asked("r", "Rejected", noon.Add(-7*24*time.Hour))), nil, 0},
+		"a deletion that was approved":         {&ready, with(Facts{Subject: subject}, asked("r", "Approved", noon)), []told{{Approved, 0}, {Revoked, 1}}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			after, messages, again := Next(tc.recorded, tc.facts, noon)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	htmltemplate "html/template"
+	"maps"
 	"slices"
 	"strings"
 	texttemplate "text/template"
@@ -182,6 +183,22 @@ func execute(part, text string, m Message) (string, error) {
 	}
 	err = t.Execute(&out, m)
 	return out.String(), err
+}
+
+// CheckTemplates says what of a ConfigMap cannot be used; nil if all can.
+func CheckTemplates(templates map[string]string) error {
+	var problems []error
+	for _, key := range slices.Sorted(maps.Keys(templates)) {
+		event, part, _ := strings.Cut(key, ".")
+		if !slices.Contains(Events(), Event(event)) || !slices.Contains([]string{PartSubject, PartText, PartHTML}, part) {
+			problems = append(problems, fmt.Errorf("the key %s is no event and part such as Issued.subject", Oneline(key, 80)))
+			continue
+		}
+		if err := check(key, templates[key]); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return errors.Join(problems...)
 }
 
 // Render makes a message of templates, whose keys are event and part: Issued.subject. What is

@@ -104,6 +104,18 @@ func TestTemplatesOfOnesOwn(t *testing.T) {
 	}
 }
 
+func TestTemplatesAreCheckedBeforeTheyAreNeeded(t *testing.T) {
+	if err := CheckTemplates(map[string]string{"Issued.subject": "{{.Title}}", "Revoked.html": "<p>{{.Name}}</p>"}); err != nil {
+		t.Error(err)
+	}
+	err := CheckTemplates(map[string]string{"Issued.title": "x", "Opened.text": "x", "Issued.text": "{{printf .Name}}"})
+	for _, want := range []string{"Issued.title", "Opened.text", "no function printf"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not name %s: %v", want, err)
+		}
+	}
+}
+
 func TestADigestNamesEachAndIsBounded(t *testing.T) {
 	var deliveries []Delivery
 	for range maxListed + 7 {

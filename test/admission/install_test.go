@@ -51,7 +51,7 @@ func TestTheSamplesApplyAsTheyAre(t *testing.T) {
 		"apiclientcredential.credentials.claviger.dev/orders-client",
 		"credentialissuer.credentials.claviger.dev/apic", "credentialissuer.credentials.claviger.dev/cf", "credentialissuer.credentials.claviger.dev/neo",
 		"credentialissuer.credentials.claviger.dev/tpp-certificates", "credentialissuer.credentials.claviger.dev/tpp-tokens",
-		"rotationpolicy.credentials.claviger.dev/quarterly", "rotationpolicy.credentials.claviger.dev/restarting", "rotationpolicy.credentials.claviger.dev/reviewed", "secret/apic-login",
+		"rotationpolicy.credentials.claviger.dev/notifying", "rotationpolicy.credentials.claviger.dev/quarterly", "rotationpolicy.credentials.claviger.dev/restarting", "rotationpolicy.credentials.claviger.dev/reviewed", "secret/apic-login",
 		"clustercredentialissuer.credentials.claviger.dev/apic", "clusterrotationpolicy.credentials.claviger.dev/quarterly",
 	}
 	if strings.Join(got, " ") != strings.Join(want, " ") {
@@ -159,7 +159,9 @@ func TestRightsAreAsWideAsNeededAndNoWider(t *testing.T) {
 		{operator, "update approvalrequests", false},
 		{operator, "approve rotationpolicies", false},
 		{operator, "approve clustercredentialissuers", false},
-		{operator, "get configmaps", false},
+		{operator, "get configmaps", false}, // but in its own namespace
+		{operator, "create notificationchannels", false},
+		{"edit", "create notificationchannels", false},
 		{operator, "create pods", false},
 		{operator, "list pods", true},
 		{operator, "get pods", false},
@@ -198,6 +200,11 @@ func TestRightsAreAsWideAsNeededAndNoWider(t *testing.T) {
 	}
 	if !allowed(t, operator, "claviger-system", "update leases.coordination.k8s.io") {
 		t.Error("the operator cannot be elected")
+	}
+	for _, does := range []string{"create configmaps", "update configmaps", "delete configmaps", "watch configmaps"} {
+		if !allowed(t, operator, "claviger-system", does) {
+			t.Errorf("the operator cannot %s, so it cannot remember what was told", does)
+		}
 	}
 }
 

@@ -142,6 +142,7 @@ func TestNamesAreServed(t *testing.T) {
 		"clustercredentialissuers ccredissuer credentials.claviger.dev/v1alpha1 false ClusterCredentialIssuer",
 		"clusterrotationpolicies crotpol credentials.claviger.dev/v1alpha1 false ClusterRotationPolicy",
 		"credentialissuers credissuer credentials.claviger.dev/v1alpha1 true CredentialIssuer",
+		"notificationchannels notifchan credentials.claviger.dev/v1alpha1 false NotificationChannel",
 		"rotationpolicies rotpol credentials.claviger.dev/v1alpha1 true RotationPolicy",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
