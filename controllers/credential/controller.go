@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -61,8 +62,8 @@ type Account struct {
 	// SlotLimit is how many routine rotations may run at once.
 	SlotLimit int
 	// TryAcquire takes a share of the workers for a call, or says that the issuer has
-	// its share already.
-	TryAcquire func() (release func(), ok bool)
+	// its share already. What is urgent has one of its own.
+	TryAcquire func(urgent bool) (release func(), ok bool)
 }
 
 // Guard tells whether the admission policies protect the journal of a namespace.
@@ -148,7 +149,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, request reconcile.Request) (
 	if err != nil || s == nil {
 		return reconcile.Result{}, err
 	}
+	result, err := r.pass(ctx, s)
+	result.Priority = ptr.To(int(rotation.UrgencyOf(s.observe(), r.Clock.Now())))
+	return result, err
+}
+
+// pass makes steps until there is something to wait for.
+func (r *Reconciler) pass(ctx context.Context, s *scope) (reconcile.Result, error) {
 	gathered := r.Clock.Now()
+	var err error
 	for range maxSteps {
 		now := r.Clock.Now()
 		s.now = now

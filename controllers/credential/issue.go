@@ -433,7 +433,7 @@ func (r *Reconciler) rollBack(ctx context.Context, s *scope, step rotation.Step,
 // operator's shutdown does not cancel: a call that was sent must be answered
 // (hazard H5).
 func (r *Reconciler) call(ctx context.Context, s *scope, do func(context.Context) error) error {
-	release, ok := s.account.TryAcquire()
+	release, ok := s.account.TryAcquire(rotation.UrgencyOf(s.observe(), r.Clock.Now()) == rotation.Emergency)
 	if !ok {
 		return errBusy
 	}

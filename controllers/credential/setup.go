@@ -37,11 +37,14 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, wor
 		predicate.Funcs{UpdateFunc: lostStatus})
 	c := ctrl.NewControllerManagedBy(mgr).
 		Named("credential").
-		For(&v1alpha1.APIClientCredential{}, builder.WithPredicates(wanted))
+		For(&v1alpha1.APIClientCredential{}, builder.WithPredicates(wanted)).
+		Watches(&v1alpha1.APIClientCredential{}, ahead(itself)).
+		Watches(&v1alpha1.RotationPolicy{}, ahead(r.credentialsOfNamespace))
 	asked := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))
 	if r.Options.ClusterKinds {
 		c = c.Watches(&v1alpha1.ClusterCredentialIssuer{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfIssuer), asked).
 			Watches(&v1alpha1.ClusterRotationPolicy{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfNamespace), asked).
+			Watches(&v1alpha1.ClusterRotationPolicy{}, ahead(r.credentialsOfNamespace)).
 			WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.credentialsIn), builder.WithPredicates(predicate.LabelChangedPredicate{}))
 	}
 	return c.

@@ -34,20 +34,27 @@ type Account struct {
 	// everything asked of it (hazard 2.11).
 	Terminating bool
 
-	calls chan struct{}
+	calls, urgent chan struct{}
 }
 
 // TryAcquire asks for leave to make one call and never waits. A call to an upstream
 // that hangs holds a worker for many seconds; no issuer gets more than a quarter of
 // them, so the others go on. ok is false if all are taken: come again in a moment.
+// What is urgent may have one more, so that it does not race with all that is routine.
 // Otherwise release must be called once the call is over.
-func (a *Account) TryAcquire() (release func(), ok bool) {
-	select {
-	case a.calls <- struct{}{}:
-		return sync.OnceFunc(func() { <-a.calls }), true
-	default:
-		return nil, false
+func (a *Account) TryAcquire(urgent bool) (release func(), ok bool) {
+	shares := []chan struct{}{a.calls}
+	if urgent {
+		shares = append(shares, a.urgent)
 	}
+	for _, share := range shares {
+		select {
+		case share <- struct{}{}:
+			return sync.OnceFunc(func() { <-share }), true
+		default:
+		}
+	}
+	return nil, false
 }
 
 // State says whether an issuer can be called and, if not, why.
@@ -214,7 +221,7 @@ func (a *Accounts) entryOf(id Identity) *entry {
 		e = &entry{
 			// The same semaphore serves every account that the issuer ever has: a new
 			// login does not double what may hang.
-			account:   Account{calls: make(chan struct{}, a.callsPerIssuer)},
+			account:   Account{calls: make(chan struct{}, a.callsPerIssuer), urgent: make(chan struct{}, 1)},
 			dismissed: map[upstream.Mark]string{},
 		}
 		a.issuer[id.UID] = e
@@ -231,7 +238,7 @@ func (a *Accounts) publish(account Account, state State, credentials int) {
 	// A new account of the same state matters too: whoever waits may be told another
 	// realm.
 	news := e.state != state || e.account.Realm != account.Realm || e.account.Terminating != account.Terminating
-	account.calls = e.account.calls
+	account.calls, account.urgent = e.account.calls, e.account.urgent
 	e.account, e.state, e.credentials = account, state, credentials
 	if news {
 		a.changed.ring(account.Issuer)

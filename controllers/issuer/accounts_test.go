@@ -106,7 +106,7 @@ func TestOneIssuerGetsAQuarterOfTheWorkers(t *testing.T) {
 		for {
 			// Every caller has a snapshot of its own; the share is the issuer's.
 			snapshot, _ := a.Get(apic)
-			release, ok := snapshot.TryAcquire()
+			release, ok := snapshot.TryAcquire(false)
 			if !ok {
 				break
 			}
@@ -119,11 +119,23 @@ func TestOneIssuerGetsAQuarterOfTheWorkers(t *testing.T) {
 		a.publish(Account{Issuer: identity(apic)}, State{Usable: true}, 0)
 		releases[0]()
 		releases[0]()
-		if _, ok := account.TryAcquire(); !ok {
+		if _, ok := account.TryAcquire(false); !ok {
 			t.Errorf("%d workers: a call that ended left no room", workers)
 		}
-		if _, ok := account.TryAcquire(); ok {
+		if _, ok := account.TryAcquire(false); ok {
 			t.Errorf("%d workers: released twice, acquired twice", workers)
+		}
+		urgent, ok := account.TryAcquire(true)
+		if !ok {
+			t.Errorf("%d workers: what is urgent has no share of its own", workers)
+			continue
+		}
+		if _, ok := account.TryAcquire(true); ok {
+			t.Errorf("%d workers: what is urgent has two", workers)
+		}
+		urgent()
+		if _, ok := account.TryAcquire(false); ok {
+			t.Errorf("%d workers: routine took the share of what is urgent", workers)
 		}
 	}
 }
@@ -190,7 +202,7 @@ func TestAccountsAreSafeForConcurrentUse(t *testing.T) {
 				a.publish(Account{Issuer: identity(apic)}, State{Usable: true}, 10)
 				a.conclude(identity(apic), map[upstream.Mark]string{"m": "why"}, map[upstream.Mark]string{"m": "h"})
 				if account, ok := a.Get(apic); ok {
-					if release, ok := account.TryAcquire(); ok {
+					if release, ok := account.TryAcquire(false); ok {
 						release()
 					}
 				}

@@ -50,10 +50,8 @@ func rollBack(s *situation) *Step {
 	if !s.open(t) || current == nil || current.Failed || current.Terminating {
 		return nil
 	}
-	for i := range s.Versions {
-		if v := &s.Versions[i]; !v.IntentAt.Before(t) || v.Failed && !v.FailedAt.Before(t) {
-			return nil // answered: something has been made or given up since
-		}
+	if !s.unanswered(t) {
+		return nil
 	}
 	before := s.lastGoodBefore(current)
 	switch {
@@ -70,6 +68,16 @@ func rollBack(s *situation) *Step {
 	// again only over a target that nobody has written since.
 	return &Step{Action: RollBack, Version: current.Number, Needs: FactTarget | FactCredential, Cause: fmt.Sprintf(
 		"rolled back to version %d on request", before.Number)}
+}
+
+// unanswered: nothing has been made or given up since somebody asked for the version before.
+func (s *situation) unanswered(t time.Time) bool {
+	for i := range s.Versions {
+		if v := &s.Versions[i]; !v.IntentAt.Before(t) || v.Failed && !v.FailedAt.Before(t) {
+			return false
+		}
+	}
+	return true
 }
 
 // lastGoodBefore is the newest version before v that has served and may serve again.

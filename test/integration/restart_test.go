@@ -35,6 +35,7 @@ func TestInterruptions(t *testing.T) {
 	})
 	i := &interruptions{t: t, ctx: ctx, world: world}
 	t.Run("nothing is lost or made twice when the operator is killed at the worst moments", i.kill)
+	t.Run("what is compromised goes ahead of all that waits", i.hasten)
 	t.Run("a restart writes nothing and answers no request again", i.restart)
 	t.Run("an operator that is told to stop finishes the call under way", i.stopInACall)
 	t.Run("an API server that goes away for a while costs nothing", i.upgrade)
@@ -95,6 +96,63 @@ func (i *interruptions) kill(t *testing.T) {
 	i.run(t)
 	for _, m := range moments {
 		m.end(t)
+	}
+	i.stop(t)
+}
+
+// hasten has one worker, and a queue before it. What is declared compromised last is renewed next.
+func (i *interruptions) hasten(t *testing.T) {
+	i.run(t, "--workers=1")
+	x := newTenant(t, i.world)
+	x.ready(x.policy("Unlimited", "1h"))
+	const others = 8
+	other := func(n int) string { return fmt.Sprint("other-", n) }
+	for n := range others {
+		x.create(x.credential(func(c *v1alpha1.APIClientCredential) { c.Name, c.Spec.Secret.Name = other(n), other(n) }))
+	}
+	for n := range others {
+		x.awaitReady(other(n))
+	}
+	before := len(x.sim.Ledger().Issued())
+	waits := func(rank string, want int) {
+		x.eventually(soon, func() string {
+			metrics, err := i.now.Metrics(x.ctx)
+			if err != nil {
+				return err.Error()
+			}
+			if line := fmt.Sprintf(`workqueue_depth{controller="credential",name="credential",priority="%s"} %d`, rank, want); !strings.Contains(metrics, line) {
+				return "not in the metrics: " + line
+			}
+			return ""
+		})
+	}
+	held := x.hold("credential.create", simkit.BeforeCommit)
+	ask := func(n int) {
+		update(x, other(n), &v1alpha1.APIClientCredential{}, func(c *v1alpha1.APIClientCredential) {
+			c.Annotations = map[string]string{v1alpha1.AnnotationRotateRequestedAt: time.Now().UTC().Format(time.RFC3339Nano)}
+		})
+	}
+	ask(0)
+	busy := held()
+	for n := 1; n < others; n++ {
+		ask(n)
+	}
+	waits("50", others-1)
+	x.annotate(v1alpha1.AnnotationCompromisedAt, time.Now().Add(time.Second).UTC().Format(time.RFC3339))
+	waits("100", 1)
+	x.sim.Faults().Release(busy, false)
+	for n := range others {
+		x.eventually(soon, func() string {
+			if got := x.get(other(n)).Status.Version; got != 2 {
+				return fmt.Sprintf("%s holds version %d", other(n), got)
+			}
+			return ""
+		})
+	}
+	x.awaitVersion(soon, 2)
+	renewed := string(x.target("billing-api").Data["client_id"])
+	if issued := x.sim.Ledger().Issued(); len(issued) != before+others+1 || issued[before+1].Attrs["clientId"] != renewed {
+		t.Errorf("of %d that were issued after the request the compromised one was not the first after the one under way", len(issued)-before)
 	}
 	i.stop(t)
 }
