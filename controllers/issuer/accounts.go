@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -34,12 +35,16 @@ type Account struct {
 	// everything asked of it (hazard 2.11).
 	Terminating bool
 
-	calls, urgent chan struct{}
+	calls, urgent, waiting chan struct{}
 }
 
-// TryAcquire asks for leave to make one call and never waits. A call to an upstream
-// that hangs holds a worker for many seconds; no issuer gets more than a quarter of
-// them, so the others go on. ok is false if all are taken: come again in a moment.
+// shareWait is how long a caller waits for its turn, at most. To come again costs more than a
+// call of a healthy upstream takes.
+const shareWait = 100 * time.Millisecond
+
+// TryAcquire asks for leave to make one call. A call to an upstream that hangs holds a worker
+// for many seconds; no issuer gets more than a quarter of them, and as many wait a moment for
+// their turn, so the others go on. ok is false if none is free: come again in a second.
 // What is urgent may have one more, so that it does not race with all that is routine.
 // Otherwise release must be called once the call is over.
 func (a *Account) TryAcquire(urgent bool) (release func(), ok bool) {
@@ -54,7 +59,20 @@ func (a *Account) TryAcquire(urgent bool) (release func(), ok bool) {
 		default:
 		}
 	}
-	return nil, false
+	select {
+	case a.waiting <- struct{}{}:
+	default:
+		return nil, false
+	}
+	defer func() { <-a.waiting }()
+	timer := time.NewTimer(shareWait)
+	defer timer.Stop()
+	select {
+	case a.calls <- struct{}{}:
+		return sync.OnceFunc(func() { <-a.calls }), true
+	case <-timer.C:
+		return nil, false
+	}
 }
 
 // State says whether an issuer can be called and, if not, why.
@@ -221,7 +239,9 @@ func (a *Accounts) entryOf(id Identity) *entry {
 		e = &entry{
 			// The same semaphore serves every account that the issuer ever has: a new
 			// login does not double what may hang.
-			account:   Account{calls: make(chan struct{}, a.callsPerIssuer), urgent: make(chan struct{}, 1)},
+			account: Account{
+				calls: make(chan struct{}, a.callsPerIssuer), urgent: make(chan struct{}, 1), waiting: make(chan struct{}, a.callsPerIssuer),
+			},
 			dismissed: map[upstream.Mark]string{},
 		}
 		a.issuer[id.UID] = e
@@ -238,7 +258,7 @@ func (a *Accounts) publish(account Account, state State, credentials int) {
 	// A new account of the same state matters too: whoever waits may be told another
 	// realm.
 	news := e.state != state || e.account.Realm != account.Realm || e.account.Terminating != account.Terminating
-	account.calls, account.urgent = e.account.calls, e.account.urgent
+	account.calls, account.urgent, account.waiting = e.account.calls, e.account.urgent, e.account.waiting
 	e.account, e.state, e.credentials = account, state, credentials
 	if news {
 		a.changed.ring(account.Issuer)

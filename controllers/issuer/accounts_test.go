@@ -3,6 +3,8 @@ package issuer
 import (
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/types"
@@ -191,6 +193,36 @@ func TestARecheckIsAskedForOnce(t *testing.T) {
 	if a.wanted(apic) {
 		t.Error("still wanted after the check")
 	}
+}
+
+// A caller that finds all shares taken has one as soon as another call ends; and while nothing
+// ends, no more wait than there are shares.
+func TestAMomentIsWaitedForAShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := NewAccounts(AccountsOptions{Workers: 4})
+		a.publish(Account{Issuer: identity(apic)}, State{Usable: true}, 0)
+		account, _ := a.Get(apic)
+		release, ok := account.TryAcquire(false)
+		if !ok {
+			t.Fatal("the first call has no share")
+		}
+		begun, waited := time.Now(), make(chan bool)
+		go func() {
+			_, ok := account.TryAcquire(false)
+			waited <- ok
+		}()
+		synctest.Wait()
+		if _, ok := account.TryAcquire(false); ok || !time.Now().Equal(begun) {
+			t.Errorf("a second one waits: acquired %t after %s", ok, time.Since(begun))
+		}
+		release()
+		if !<-waited || !time.Now().Equal(begun) {
+			t.Errorf("who waits has no share %s after the call has ended", time.Since(begun))
+		}
+		if _, ok := account.TryAcquire(false); ok || time.Since(begun) != shareWait {
+			t.Errorf("while a call hangs: acquired %t after %s", ok, time.Since(begun))
+		}
+	})
 }
 
 func TestAccountsAreSafeForConcurrentUse(t *testing.T) {

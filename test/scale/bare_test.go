@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -68,10 +69,10 @@ func (l *bareLoop) credential(name string, writes map[string]int) error {
 			return err
 		}
 	}
-	return l.rest(c, secrets, writes)
+	return l.rest(name, c, secrets, writes)
 }
 
-func (l *bareLoop) rest(c *v1alpha1.APIClientCredential, secrets []*corev1.Secret, writes map[string]int) error {
+func (l *bareLoop) rest(name string, c *v1alpha1.APIClientCredential, secrets []*corev1.Secret, writes map[string]int) error {
 	touch := func(o client.Object, i int) { o.SetAnnotations(map[string]string{"step": fmt.Sprint(i)}) }
 	for kind, n := range writes {
 		for i := range n {
@@ -91,6 +92,8 @@ func (l *bareLoop) rest(c *v1alpha1.APIClientCredential, secrets []*corev1.Secre
 				before := client.MergeFrom(c.DeepCopy())
 				c.Status.Version++
 				err = l.f.world.Client.Status().Patch(l.ctx, c, before)
+			case "create events":
+				err = l.f.world.Client.Create(l.ctx, event(c, name, i))
 			case "delete secrets":
 				err = l.f.world.Client.Delete(l.ctx, secrets[len(secrets)-1-i])
 			default:
@@ -102,6 +105,15 @@ func (l *bareLoop) rest(c *v1alpha1.APIClientCredential, secrets []*corev1.Secre
 		}
 	}
 	return nil
+}
+
+// event is one as the operator's recorder makes it.
+func event(c *v1alpha1.APIClientCredential, name string, i int) *eventsv1.Event {
+	return &eventsv1.Event{
+		ObjectMeta: metav1.ObjectMeta{Namespace: bareNamespace, Name: fmt.Sprintf("%s.event-%d", name, i)},
+		EventTime:  metav1.NowMicro(), ReportingController: "bare", ReportingInstance: "bare-1", Action: "Publish", Reason: "Issued", Type: corev1.EventTypeNormal,
+		Regarding: corev1.ObjectReference{Kind: "APIClientCredential", Namespace: bareNamespace, Name: name, UID: c.UID}, Note: "Secret " + name + " holds version 1",
+	}
 }
 
 func (l *bareLoop) write(err error) error {
