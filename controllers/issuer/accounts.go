@@ -65,7 +65,7 @@ func (a *Account) TryAcquire(urgent bool) (release func(), ok bool) {
 		return nil, false
 	}
 	defer func() { <-a.waiting }()
-	timer := time.NewTimer(shareWait)
+	timer := time.NewTimer(shareWait) //nolint:forbidigo // a pause in this process, compared with no time of the API server
 	defer timer.Stop()
 	select {
 	case a.calls <- struct{}{}:
