@@ -88,6 +88,14 @@ func newPlatform(s *stage) *platform {
 // hold asks for a credential of the platform, under a caller that never stops.
 func (p *platform) hold(kind, name string) *holder {
 	p.t.Helper()
+	h := p.ask(kind, name)
+	p.use(p.ns, name+"-api", h.find, h.try)
+	return h
+}
+
+// ask asks for a credential of the platform.
+func (p *platform) ask(kind, name string) *holder {
+	p.t.Helper()
 	h := &holder{platform: p, name: name, kind: kind}
 	spec := v1alpha1.APIClientCredentialSpec{
 		IssuerRef: v1alpha1.IssuerReference{Name: kind}, Venafi: &v1alpha1.VenafiCredential{}, DeletionPolicy: v1alpha1.DeletionRevoke,
@@ -111,7 +119,6 @@ func (p *platform) hold(kind, name string) *holder {
 		p.t.Fatal(err)
 	}
 	p.holders = append(p.holders, h)
-	p.use(p.ns, name+"-api", h.find, h.try)
 	return h
 }
 
