@@ -97,6 +97,8 @@ func TestUptakeStalledNamesTheLaggards(t *testing.T) {
 		{"nobody is behind", both(watching(), func(f *facts) { f.policy.Uptake.Deadline = 3 * days }), nil},
 		{"nobody has looked since the publication", both(watching("old"), func(f *facts) { f.policy.Uptake.Deadline, f.Consumers.Known = 3*days, false }), nil},
 		{"no predecessor is left", both(watching("old"), func(f *facts) { f.policy.Uptake.Deadline, f.Versions = 3*days, f.Versions[1:] }), nil},
+		{"the predecessor was never published", both(watching("old"), func(f *facts) { f.policy.Uptake.Deadline, f.Versions[0].OncePublished = 3*days, false }), nil},
+		{"the predecessor was deleted by hand", both(watching("old"), func(f *facts) { f.policy.Uptake.Deadline, f.Versions[0].Terminating = 3*days, true }), nil},
 		{"the mode is Clock", both(watching("old"), func(f *facts) { f.policy.Uptake = Uptake{Deadline: 3 * days} }), nil},
 	} {
 		t.Run(c.when, func(t *testing.T) {
