@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/claviger-dev/claviger/internal/interval"
 	"github.com/claviger-dev/claviger/internal/rollout"
 )
 
@@ -86,6 +87,10 @@ func rolloutDecisions(t *testing.T) []decision {
 			f.Versions[2].NotBefore = in(days)
 		}), wait("Issuing", "version 3 is being made upstream", in(days))},
 		{"nor one of which a look at the Secret must tell first", both(rolling(), func(f *facts) { f.Target.Drift, f.Fresh = true, f.Fresh&^FactTarget }), Step{Action: Look, Needs: FactTarget}},
+		{"nor one whose Secret somebody else wrote", both(rolling(), func(f *facts) { f.Target.Drift = true }), Step{Action: Wait, Until: renewalOf2()}},
+		{"nor one whose publication has no time", both(rolling(), func(f *facts) { f.Target.PublishedAt = time.Time{} }), Step{
+			Action: Wait, Until: renewalOf2(), Notice: stuck("RollingOut", "version 1 stays valid until the workloads are restarted for version 2"),
+		}},
 		{"an operator that only observes restarts nothing", both(rolling(), func(f *facts) { f.Operator.ObserveOnly = true }), Step{
 			Action: Wait, Until: renewalOf2(), Notice: stuck("RollingOut", "version 1 stays valid until the workloads are restarted for version 2"),
 		}},
@@ -101,6 +106,18 @@ func rolloutDecisions(t *testing.T) []decision {
 			"if it ends later there is time", both(rolling(), closed, func(f *facts) { f.Versions[0].ExpiresAt = in(7 * time.Hour) }),
 			wait("WaitingForWindow", "Deployment/api is restarted for version 2 in the window that opens at "+text(evening), evening),
 		},
+		{"a predecessor that is gone does not hurry it", both(rolling(), closed, func(f *facts) {
+			f.Versions[0].Terminating, f.Versions[0].Revoked, f.Versions[0].RevokedNoted, f.Versions[0].ExpiresAt = true, true, true, in(5*time.Hour)
+			f.Versions[0].Held = false
+		}), wait("WaitingForWindow", "Deployment/api is restarted for version 2 in the window that opens at "+text(evening), evening)},
+		{"nor does the version's own end", both(rolling(), closed, func(f *facts) {
+			f.Versions[1].ExpiresAt, f.policy.RenewBefore = in(5*time.Hour), interval.FromDuration(time.Hour)
+		}), Step{
+			Action: Wait, Until: in(4 * time.Hour),
+			Problem: stuck("WindowTooLate", "version 2 expires at "+text(in(5*time.Hour))+" and no window opens early enough: it is renewed at "+text(in(4*time.Hour))+
+				", outside of the windows. Add a window or lengthen renewBefore"),
+			Notice: stuck("WaitingForWindow", "Deployment/api is restarted for version 2 in the window that opens at "+text(evening)),
+		}},
 		{
 			"other credentials of the workload are waited for (H10)", rolling(together),
 			wait("RollingOut", "version 2 is being rolled out: Deployment/api is restarted by "+text(in(time.Minute))+", once for all its credentials", in(time.Minute)),
