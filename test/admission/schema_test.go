@@ -166,7 +166,7 @@ func TestTablesAnswerTheFirstQuestions(t *testing.T) {
 	tests := map[string][]string{
 		"apicred":    {"NAME READY REASON ISSUER VERSION ROTATES EXPIRES AGE SECRET POLICY MESSAGE", "billing True Published apic 3 2999-01-02T03:04Z never"},
 		"credissuer": {"NAME READY REASON UPSTREAM CREDENTIALS ORPHANS AGE MESSAGE", "apic"},
-		"rotpol":     {"NAME ACCEPTED ROTATE AFTER OVERLAP CREDENTIALS NOT READY AGE MESSAGE", "quarterly 90d 10d"},
+		"rotpol":     {"NAME ACCEPTED ROTATE AFTER OVERLAP CREDENTIALS NOT READY DUE AGE MESSAGE", "quarterly 90d 10d"},
 	}
 	for name, want := range tests {
 		t.Run(name, func(t *testing.T) {
