@@ -36,8 +36,8 @@ func (f *fleet) bare(ctx context.Context, name string, p phase) {
 	}
 	f.must(group.Wait())
 	alone := time.Since(begun)
-	f.ReportMetric(float64(f.size)/alone.Seconds(), "bare-"+name+"s/s")
-	f.ReportMetric(alone.Seconds()/p.took.Seconds(), name+"-ratio")
+	f.report(float64(f.size)/alone.Seconds(), "bare-"+name+"s/s")
+	f.report(alone.Seconds()/p.took.Seconds(), name+"-ratio")
 	f.Logf("bare %s of %d in %s: %d writes", name, f.size, alone.Round(time.Millisecond), loop.made.Load())
 }
 

@@ -51,8 +51,8 @@ func (f *fleet) gauge(text, name string) float64 {
 // reportMemory says what the operator holds with so many credentials.
 func (f *fleet) reportMemory(ctx context.Context) {
 	u := f.usage(ctx)
-	f.ReportMetric(u.heap/mebibyte, fmt.Sprintf("heap-MiB/%d", f.size))
-	f.ReportMetric(u.resident/mebibyte, fmt.Sprintf("rss-MiB/%d", f.size))
+	f.report(u.heap/mebibyte, fmt.Sprintf("heap-MiB/%d", f.size))
+	f.report(u.resident/mebibyte, fmt.Sprintf("rss-MiB/%d", f.size))
 }
 
 // restart ends the operator and reports how long its successor takes until it writes and
@@ -74,8 +74,8 @@ func (f *fleet) restart(ctx context.Context) {
 	}
 	requests, err := f.world.Requests(mark, namespace)
 	f.must(err)
-	f.ReportMetric(last.Seconds(), fmt.Sprintf("restart-s/%d", f.size))
-	f.ReportMetric(float64(tally(requests).writes), fmt.Sprintf("restart-writes/%d", f.size))
+	f.report(last.Seconds(), fmt.Sprintf("restart-s/%d", f.size))
+	f.report(float64(tally(requests).writes), fmt.Sprintf("restart-writes/%d", f.size))
 }
 
 // failOver kills a leader and reports how long nothing was issued.
@@ -87,7 +87,7 @@ func (f *fleet) failOver(ctx context.Context) {
 	follower, err := f.world.Run(ctx, "--zap-log-level=info", "--leader-elect=true", "--leader-election-namespace="+operatortest.Namespace)
 	f.must(err)
 	f.must(leader.Kill())
-	f.ReportMetric(f.single(ctx, "led-1").Seconds(), fmt.Sprintf("fail-over-s/%d", f.size))
+	f.report(f.single(ctx, "led-1").Seconds(), fmt.Sprintf("fail-over-s/%d", f.size))
 	f.must(follower.Stop())
 	f.run(ctx)
 }
@@ -100,8 +100,8 @@ func (f *fleet) newcomers(ctx context.Context) {
 		took = append(took, f.single(ctx, fmt.Sprintf("newcomer-%d", i)))
 	}
 	slices.Sort(took)
-	f.ReportMetric(float64(took[len(took)/2].Milliseconds()), fmt.Sprintf("new-p50-ms/%d", f.size))
-	f.ReportMetric(float64(took[len(took)*99/100].Milliseconds()), fmt.Sprintf("new-p99-ms/%d", f.size))
+	f.report(float64(took[len(took)/2].Milliseconds()), fmt.Sprintf("new-p50-ms/%d", f.size))
+	f.report(float64(took[len(took)*99/100].Milliseconds()), fmt.Sprintf("new-p99-ms/%d", f.size))
 }
 
 // single creates one credential and waits until it is published.

@@ -104,6 +104,12 @@ func (f *fleet) overlap() v1alpha1.Interval {
 	return v1alpha1.Interval(fmt.Sprintf("%ds", 15+f.size/40))
 }
 
+// report says a figure at once: with ten thousand credentials the end is half an hour away.
+func (f *fleet) report(value float64, unit string) {
+	f.ReportMetric(value, unit)
+	fmt.Fprintf(os.Stderr, "%s %.4g %s\n", time.Now().Format(time.TimeOnly), value, unit)
+}
+
 func (f *fleet) must(err error) {
 	f.Helper()
 	if err != nil {
@@ -258,14 +264,14 @@ func (f *fleet) measure(ctx context.Context, name string, begin func(), done wai
 	if strings.HasPrefix(name, "idle") {
 		per = 1
 	} else {
-		f.ReportMetric(per/took.Seconds(), name+"s/s")
+		f.report(per/took.Seconds(), name+"s/s")
 	}
-	f.ReportMetric(float64(count.writes)/per, "writes/"+name)
-	f.ReportMetric(float64(count.events)/per, "events/"+name)
-	f.ReportMetric(float64(count.gets)/per, "gets/"+name)
-	f.ReportMetric(float64(f.sim.Calls().Total("*")-calls)/per, "calls/"+name)
-	f.ReportMetric(1000*(use.operatorCPU-used.operatorCPU)/per, "operator-cpu-ms/"+name)
-	f.ReportMetric(1000*(use.serverCPU-used.serverCPU)/per, "apiserver-cpu-ms/"+name)
+	f.report(float64(count.writes)/per, "writes/"+name)
+	f.report(float64(count.events)/per, "events/"+name)
+	f.report(float64(count.gets)/per, "gets/"+name)
+	f.report(float64(f.sim.Calls().Total("*")-calls)/per, "calls/"+name)
+	f.report(1000*(use.operatorCPU-used.operatorCPU)/per, "operator-cpu-ms/"+name)
+	f.report(1000*(use.serverCPU-used.serverCPU)/per, "apiserver-cpu-ms/"+name)
 	f.Logf("%s of %d in %s: %s", name, f.size, took.Round(time.Millisecond), count)
 	writes := map[string]int{}
 	for kind, n := range count.byKind {
