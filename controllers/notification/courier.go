@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/delivery"
 	"github.com/claviger-dev/claviger/internal/journal"
 	"github.com/claviger-dev/claviger/internal/notify"
 	"github.com/claviger-dev/claviger/internal/upstream"
@@ -35,6 +36,8 @@ const (
 	tooOld = 72 * time.Hour
 	// maxRun is how many messages are sent before other channels get the worker.
 	maxRun = 50
+	// sendTime bounds a message and the note of it, once it was begun.
+	sendTime = delivery.Timeout + 5*time.Second
 	// maxDigest bounds what is read to make one message.
 	maxDigest = 500
 	// defaultDigestAfter is the schema's.
@@ -172,8 +175,15 @@ func (c *Courier) carry(ctx context.Context, channel *v1alpha1.NotificationChann
 			if sent++; sent > maxRun {
 				return time.Millisecond, nil
 			}
-			err := s.send(ctx, to, batch, c.Server.Now())
+			if ctx.Err() != nil {
+				return wait, ctx.Err()
+			}
+			// A message that was begun is finished and noted, even if the process is told to stop
+			// meanwhile: otherwise the next one would send it again.
+			whole, cancel := context.WithTimeout(context.WithoutCancel(ctx), sendTime)
+			err := s.send(whole, to, batch, c.Server.Now())
 			if err != nil && upstream.ClassOf(err) != upstream.Rejected {
+				cancel()
 				return wait, err
 			}
 			if err != nil {
@@ -185,7 +195,9 @@ func (c *Courier) carry(ctx context.Context, channel *v1alpha1.NotificationChann
 			for _, d := range batch {
 				items = append(items, byID[d.ID()])
 			}
-			if err := c.settle(ctx, l, items); err != nil {
+			err = c.settle(whole, l, items)
+			cancel()
+			if err != nil {
 				return wait, err
 			}
 		}
