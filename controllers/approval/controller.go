@@ -84,6 +84,15 @@ func Setup(ctx context.Context, mgr ctrl.Manager, guard Guard, clock Clock) erro
 		Complete(r)
 }
 
+// CredentialAsked maps a request to the credential that it is about.
+func CredentialAsked(_ context.Context, o client.Object) []reconcile.Request {
+	r, ok := o.(*v1alpha1.ApprovalRequest)
+	if !ok {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: r.Spec.CredentialRef.Name}}}
+}
+
 func decided(_ context.Context, o client.Object) []reconcile.Request {
 	d, ok := o.(*v1alpha1.ApprovalDecision)
 	if !ok {

@@ -255,14 +255,6 @@ func (s *scope) agreement() []string {
 	return names
 }
 
-// credentialAsked maps a request to its credential.
-func credentialAsked(_ context.Context, o client.Object) []reconcile.Request {
-	if request, ok := o.(*v1alpha1.ApprovalRequest); ok {
-		return []reconcile.Request{{NamespacedName: client.ObjectKey{Namespace: request.Namespace, Name: request.Spec.CredentialRef.Name}}}
-	}
-	return nil
-}
-
 // credentialDecided maps a decision to the credential that its request is about.
 func (r *Reconciler) credentialDecided(ctx context.Context, o client.Object) []reconcile.Request {
 	decision, ok := o.(*v1alpha1.ApprovalDecision)
@@ -273,5 +265,5 @@ func (r *Reconciler) credentialDecided(ctx context.Context, o client.Object) []r
 	if err := r.Client.Get(ctx, client.ObjectKey{Namespace: decision.Namespace, Name: decision.Spec.RequestRef.Name}, request); err != nil {
 		return nil // a decision about nothing; a request that comes later wakes by itself
 	}
-	return credentialAsked(ctx, request)
+	return record.CredentialAsked(ctx, request)
 }

@@ -3,6 +3,7 @@ package credential
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -61,18 +62,23 @@ func (r *Reconciler) lookAtCopies(ctx context.Context, s *scope, _ rotation.Step
 		if name == "" {
 			continue
 		}
-		own, err := r.Store.Copy(ctx, types.NamespacedName{Namespace: s.key.Namespace, Name: name})
+		own, found, err := r.Store.Copy(ctx, types.NamespacedName{Namespace: s.key.Namespace, Name: name})
 		if err != nil {
 			return fmt.Errorf("read Secret %s: %w", name, err)
 		}
-		stands := own != nil && own.Nonce == v.Nonce
+		stands := found && own.Nonce == v.Nonce
 		if stands {
-			s.own[v.Nonce] = *own
+			s.own[v.Nonce] = own
 		} else {
 			delete(s.own, v.Nonce)
 		}
 		now := r.Clock.Now()
 		r.memory.remember(v.UID, func(m *recollection) {
+			if found && !stands {
+				// Known before a mark is written: one with each attempt would keep the version from
+				// ever being retired.
+				m.copying = taken(name, v.Number, now)
+			}
 			switch {
 			case stands || !v.Terminating:
 				m.copyGoneSince = time.Time{}
@@ -82,6 +88,14 @@ func (r *Reconciler) lookAtCopies(ctx context.Context, s *scope, _ rotation.Step
 		})
 	}
 	return nil
+}
+
+// taken is why a version has no Secret of its own, until that is looked at again.
+func taken(name string, number int64, now time.Time) setback {
+	return setback{notBefore: now.Add(takenRetry), trouble: &rotation.Problem{
+		Reason: v1alpha1.ReasonSecretNotOurs, Stalled: true,
+		Message: fmt.Sprintf("the Secret %s, which is to hold version %d alone, exists and belongs to somebody else: delete or rename it", name, number),
+	}}
 }
 
 // listStrays finds versions' own Secrets of which the journal knows no version.
@@ -99,11 +113,6 @@ func (r *Reconciler) listStrays(ctx context.Context, s *scope) error {
 // publishCopy writes a version into a Secret of its own.
 func (r *Reconciler) publishCopy(ctx context.Context, s *scope, step rotation.Step) error {
 	v := s.version(step.Version)
-	if v.Material == nil {
-		if err := r.readVersion(ctx, v); err != nil {
-			return err
-		}
-	}
 	rendered, err := r.render(ctx, s, v)
 	if err != nil || rendered == nil {
 		return err
@@ -118,20 +127,12 @@ func (r *Reconciler) publishCopy(ctx context.Context, s *scope, step rotation.St
 		return errBusy
 	}
 	own, err := r.Store.PublishCopy(ctx, publication)
-	switch {
-	case apierrors.IsAlreadyExists(err):
-		r.memory.remember(v.UID, func(m *recollection) {
-			m.copying = setback{notBefore: now.Add(takenRetry), trouble: &rotation.Problem{
-				Reason: v1alpha1.ReasonSecretNotOurs, Stalled: true,
-				Message: fmt.Sprintf("the Secret %s, which is to hold version %d alone, exists and belongs to somebody else: delete or rename it", publication.Name, v.Number),
-			}}
-		})
-		return nil
-	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
+	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
 		r.memory.remember(v.UID, func(m *recollection) { m.copying = secretRefused(m.copying, err, now) })
 		return nil
-	case err != nil:
-		return err
+	}
+	if err != nil {
+		return err // if the name was taken a moment ago, the next look says by whom
 	}
 	r.memory.remember(v.UID, func(m *recollection) { m.copying = setback{} })
 	s.own[v.Nonce] = own
@@ -139,15 +140,13 @@ func (r *Reconciler) publishCopy(ctx context.Context, s *scope, step rotation.St
 	return nil
 }
 
-// withdrawCopy deletes a version's own Secret, or those of versions that nobody knows.
+// withdrawCopy deletes a version's own Secret, or one of a version that nobody knows.
 func (r *Reconciler) withdrawCopy(ctx context.Context, s *scope, step rotation.Step) error {
 	if step.Version == 0 {
-		for len(s.strays) > 0 {
-			if err := r.Store.WithdrawCopy(ctx, s.strays[0]); err != nil {
-				return err
-			}
-			s.strays = s.strays[1:]
+		if err := r.Store.WithdrawCopy(ctx, s.strays[0]); err != nil {
+			return err
 		}
+		s.strays = s.strays[1:]
 		return nil
 	}
 	v := s.version(step.Version)
@@ -170,27 +169,11 @@ func (r *Reconciler) lookAtReferences(ctx context.Context, s *scope, c *rotation
 	if began.Before(c.Began) {
 		c.Began = began
 	}
-	secrets := make([]string, 0, len(names))
-	for _, name := range names {
-		secrets = append(secrets, name)
-	}
-	found := uptake.ByName(pods, templates, secrets)
-	c.References = map[int64]uptake.References{}
+	found := uptake.ByName(pods, templates, slices.Collect(maps.Values(names)))
+	references := map[int64]uptake.References{}
 	for number, name := range names {
-		c.References[number] = found[name]
-		c.Names = append(slices.Clone(c.Names), found[name].Pods...)
+		references[number] = found[name]
 	}
-	slices.Sort(c.Names)
-	c.Names = slices.Compact(c.Names)
-	behind := map[string]bool{}
-	for _, name := range c.Laggards(s.observeTarget().Published) {
-		behind[name] = true
-	}
-	c.Current = 0
-	for _, name := range c.Names {
-		if !behind[name] {
-			c.Current++
-		}
-	}
+	c.Refer(references, s.observeTarget().Published)
 	return nil
 }

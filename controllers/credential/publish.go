@@ -14,11 +14,6 @@ import (
 // publish writes a version into the target, over exactly what was read.
 func (r *Reconciler) publish(ctx context.Context, s *scope, step rotation.Step) error {
 	v := s.version(step.Version)
-	if v.Material == nil {
-		if err := r.readVersion(ctx, v); err != nil {
-			return err
-		}
-	}
 	rendered, err := r.render(ctx, s, v)
 	if err != nil || rendered == nil {
 		return err

@@ -91,6 +91,11 @@ func (r *Reconciler) readPassword(ctx context.Context, s *scope) error {
 // render is a version as the target holds it; nil if it cannot be rendered, which is then
 // told by the next decision.
 func (r *Reconciler) render(ctx context.Context, s *scope, v *journal.Version) (map[string][]byte, error) {
+	if v.Material == nil {
+		if err := r.readVersion(ctx, v); err != nil {
+			return nil, err
+		}
+	}
 	err := r.readPassword(ctx, s)
 	if err != nil && !errors.Is(err, errNoPassword) {
 		return nil, err

@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	record "github.com/claviger-dev/claviger/controllers/approval"
 	"github.com/claviger-dev/claviger/internal/journal"
 )
 
@@ -48,7 +48,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, wor
 			WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.credentialsIn), builder.WithPredicates(predicate.LabelChangedPredicate{}))
 	}
 	return c.
-		Watches(&v1alpha1.ApprovalRequest{}, handler.EnqueueRequestsFromMapFunc(credentialAsked), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.ApprovalRequest{}, handler.EnqueueRequestsFromMapFunc(record.CredentialAsked), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.ApprovalDecision{}, handler.EnqueueRequestsFromMapFunc(r.credentialDecided), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(recordedCredential)).
 		Watches(&v1alpha1.CredentialIssuer{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfIssuer), asked).
@@ -88,11 +88,11 @@ func indexFields(ctx context.Context, mgr ctrl.Manager) error {
 // recordedCredential maps a version or target Secret to the credential that it
 // records, in its own namespace only.
 func recordedCredential(_ context.Context, o client.Object) []reconcile.Request {
-	namespace, name, ok := strings.Cut(o.GetAnnotations()[journal.AnnotationCredential], "/")
-	if !ok || namespace != o.GetNamespace() {
+	credential, ok := journal.CredentialOf(o)
+	if !ok || credential.Namespace != o.GetNamespace() {
 		return nil
 	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}}
+	return []reconcile.Request{{NamespacedName: credential}}
 }
 
 // credentialsOfIssuer are those of an issuer of either kind; one of the cluster has no

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	record "github.com/claviger-dev/claviger/controllers/approval"
 	"github.com/claviger-dev/claviger/internal/journal"
 	"github.com/claviger-dev/claviger/internal/notify"
 )
@@ -106,13 +106,13 @@ func held(ctx context.Context, reader client.Reader, namespace string, uid types
 // approvals are the requests about a credential.
 func approvals(ctx context.Context, reader client.Reader, namespace, uid string) ([]notify.Request, error) {
 	var list v1alpha1.ApprovalRequestList
-	if err := reader.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+	if err := reader.List(ctx, &list, client.InNamespace(namespace), client.MatchingFields{record.IndexCredential: uid}); err != nil {
 		return nil, fmt.Errorf("list the approval requests: %w", err)
 	}
 	var found []notify.Request
 	for i := range list.Items {
 		r := &list.Items[i]
-		if r.Spec.CredentialRef.UID != uid || r.Status.State == "" {
+		if r.Status.State == "" {
 			continue
 		}
 		request := notify.Request{UID: string(r.UID), State: string(r.Status.State), Since: r.CreationTimestamp.Time, Approval: notify.Approval{
@@ -128,10 +128,4 @@ func approvals(ctx context.Context, reader client.Reader, namespace, uid string)
 		found = append(found, request)
 	}
 	return found, nil
-}
-
-// split reads "namespace/name".
-func split(name string) types.NamespacedName {
-	namespace, name, _ := strings.Cut(name, "/")
-	return types.NamespacedName{Namespace: namespace, Name: name}
 }

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	record "github.com/claviger-dev/claviger/controllers/approval"
 	"github.com/claviger-dev/claviger/internal/journal"
 )
 
@@ -54,7 +55,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		For(&v1alpha1.APIClientCredential{}).
 		Watches(&v1alpha1.RotationPolicy{}, handler.EnqueueRequestsFromMapFunc(teller.credentialsOf), changed).
 		Watches(&v1alpha1.ClusterRotationPolicy{}, handler.EnqueueRequestsFromMapFunc(teller.credentialsOf), changed).
-		Watches(&v1alpha1.ApprovalRequest{}, handler.EnqueueRequestsFromMapFunc(asked)).
+		Watches(&v1alpha1.ApprovalRequest{}, handler.EnqueueRequestsFromMapFunc(record.CredentialAsked)).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(named), builder.WithPredicates(gone())).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(named), recorded).
 		Complete(teller)
@@ -85,22 +86,13 @@ func (t *Teller) credentialsOf(ctx context.Context, policy client.Object) []reco
 	return requests
 }
 
-// asked is the credential that an approval request is about.
-func asked(_ context.Context, o client.Object) []reconcile.Request {
-	r, ok := o.(*v1alpha1.ApprovalRequest)
+// named is the credential that a version Secret or a record names.
+func named(_ context.Context, o client.Object) []reconcile.Request {
+	credential, ok := journal.CredentialOf(o)
 	if !ok {
 		return nil
 	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: r.Namespace, Name: r.Spec.CredentialRef.Name}}}
-}
-
-// named is the credential that a version Secret or a record names.
-func named(_ context.Context, o client.Object) []reconcile.Request {
-	key := split(o.GetAnnotations()[journal.AnnotationCredential])
-	if key.Name == "" {
-		return nil
-	}
-	return []reconcile.Request{{NamespacedName: key}}
+	return []reconcile.Request{{NamespacedName: credential}}
 }
 
 // gone passes the end of version Secrets: a version may be missing in the status before.

@@ -3,10 +3,8 @@ package admission
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -125,7 +123,7 @@ func (d *DecisionGuard) probe(ctx context.Context, namespace string) string {
 	switch {
 	case err == nil:
 		return fmt.Sprintf("decisions are not guarded in namespace %s: a decision in the name of somebody else was accepted (in a dry run)", namespace)
-	case apierrors.IsInvalid(err) && strings.Contains(err.Error(), fmt.Sprintf("ValidatingAdmissionPolicy '%s' ", decisionsPolicy)) && strings.HasSuffix(err.Error(), decisionRefusal):
+	case refusedBy(err, decisionsPolicy, decisionRefusal):
 		return ""
 	default:
 		return fmt.Sprintf("whether decisions are guarded in namespace %s is not proven: the probe met something else than policy %s: %s", namespace, decisionsPolicy, cause(err))

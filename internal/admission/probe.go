@@ -36,7 +36,7 @@ func (g *Guard) probe(ctx context.Context, namespace string) string {
 	switch {
 	case err == nil:
 		return fmt.Sprintf("the journal is not guarded in namespace %s: a forged version Secret was accepted (in a dry run)", namespace)
-	case isProbeRefusal(err):
+	case refusedBy(err, journalPolicy, probeRefusal):
 		return ""
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause):
 		// Nothing can be created here any more, not even in a dry run; the guard of
@@ -48,12 +48,12 @@ func (g *Guard) probe(ctx context.Context, namespace string) string {
 	}
 }
 
-// isProbeRefusal recognises the policy's own answer: by its code, since 403 is RBAC's,
-// by its name, and by its sentence.
-func isProbeRefusal(err error) bool {
+// refusedBy recognises a policy's own answer to a probe: by its code, since 403 is RBAC's, by
+// its name, and by its sentence. The API server has no field for the name of the policy.
+func refusedBy(err error, policy, sentence string) bool {
 	return apierrors.IsInvalid(err) &&
-		strings.Contains(err.Error(), fmt.Sprintf("ValidatingAdmissionPolicy '%s' ", journalPolicy)) &&
-		strings.HasSuffix(err.Error(), probeRefusal)
+		strings.Contains(err.Error(), fmt.Sprintf("ValidatingAdmissionPolicy '%s' ", policy)) &&
+		strings.HasSuffix(err.Error(), sentence)
 }
 
 // cause is an error without the name that the API server made up for the probe: a text

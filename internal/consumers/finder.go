@@ -33,13 +33,34 @@ type Finder struct {
 
 // namespace is what was listed last of one.
 type namespace struct {
-	mu             sync.Mutex
-	began          time.Time
-	pods           []uptake.Pod
-	templatesBegan time.Time
-	templates      []uptake.Template
+	pods      listing[uptake.Pod]
+	templates listing[uptake.Template]
 	// asked is guarded by Finder.mu.
 	asked time.Time
+}
+
+// listing is one list and when it began. Who asks while it is read waits for it.
+type listing[T any] struct {
+	mu    sync.Mutex
+	began time.Time
+	found []T
+}
+
+// since returns the last list if it began at or after notBefore, or else a new one. One that
+// fails changes nothing.
+func (l *listing[T]) since(notBefore time.Time, clock Clock, read func() ([]T, error)) ([]T, time.Time, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.began.IsZero() && !l.began.Before(notBefore) {
+		return l.found, l.began, nil
+	}
+	began := clock.Now()
+	found, err := read()
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	l.found, l.began = found, began
+	return found, began, nil
 }
 
 // NewFinder returns one that reads past every cache.
@@ -53,18 +74,10 @@ func NewFinder(live client.Reader, clock Clock) *Finder {
 // or after notBefore, and when it began. Who asks at the same time gets the same list. The
 // slice is shared and must not be written to.
 func (f *Finder) List(ctx context.Context, name string, notBefore time.Time) ([]uptake.Pod, time.Time, error) {
-	n := f.namespace(name)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !n.began.IsZero() && !n.began.Before(notBefore) {
-		return n.pods, n.began, nil
-	}
-	began := f.clock.Now()
-	pods, err := f.list(ctx, name)
+	pods, began, err := f.namespace(name).pods.since(notBefore, f.clock, func() ([]uptake.Pod, error) { return f.list(ctx, name) })
 	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("list the pods of namespace %s: %w", name, err)
+		return nil, began, fmt.Errorf("list the pods of namespace %s: %w", name, err)
 	}
-	n.pods, n.began = pods, began
 	return pods, began, nil
 }
 

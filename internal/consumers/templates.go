@@ -26,18 +26,10 @@ import (
 // Only Secrets of single versions need them: a template that names another Secret says nothing
 // about versions.
 func (f *Finder) Templates(ctx context.Context, name string, notBefore time.Time) ([]uptake.Template, time.Time, error) {
-	n := f.namespace(name)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !n.templatesBegan.IsZero() && !n.templatesBegan.Before(notBefore) {
-		return n.templates, n.templatesBegan, nil
-	}
-	began := f.clock.Now()
-	templates, err := f.listTemplates(ctx, name)
+	templates, began, err := f.namespace(name).templates.since(notBefore, f.clock, func() ([]uptake.Template, error) { return f.listTemplates(ctx, name) })
 	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("list the templates of namespace %s: %w", name, err)
+		return nil, began, fmt.Errorf("list the templates of namespace %s: %w", name, err)
 	}
-	n.templates, n.templatesBegan = templates, began
 	return templates, began, nil
 }
 

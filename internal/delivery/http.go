@@ -103,12 +103,12 @@ func (p Post) Send(ctx context.Context, payload Payload, now time.Time) error {
 	}
 	defer response.Body.Close()
 	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxAnswer))
-	return classify(target.Host, response)
+	return classify(target.Host, response, now)
 }
 
-func classify(host string, response *http.Response) error {
+func classify(host string, response *http.Response, now time.Time) error {
 	where, code := "the receiver at "+upstream.Excerpt(host), response.StatusCode
-	after, throttled := upstream.ThrottledAfter(response, time.Now())
+	after, throttled := upstream.ThrottledAfter(response, now)
 	switch {
 	case code >= 200 && code < 300:
 		return nil

@@ -234,6 +234,7 @@ func (s SMTP) classify(ctx context.Context, err error, connected bool) error {
 		return upstream.Errorf(upstream.Forbidden, "%s refuses to take mail (%d)", where, code)
 	case code >= 400:
 		return upstream.Errorf(upstream.Retryable, "%s asks to try again later (%d)", where, code)
+	// The library has no errors of their own for what a server does not offer.
 	case errors.Is(err, mail.ErrNoSupportedAuthDiscovered), errors.Is(err, mail.ErrPlainAuthNotSupported), strings.Contains(err.Error(), "does not support SMTP AUTH"):
 		return upstream.Errorf(upstream.InvalidSpec, "%s offers no login that can be used: with encryption TLS it must offer PLAIN", where)
 	case strings.Contains(err.Error(), "does not support STARTTLS"):

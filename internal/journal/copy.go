@@ -15,9 +15,7 @@ import (
 type Copy struct {
 	Name string
 	// Nonce is the version's.
-	Nonce string
-	// Credential is the namespace/name of the credential that it was written for.
-	Credential  string
+	Nonce       string
 	Terminating bool
 
 	meta *metav1.PartialObjectMetadata
@@ -30,7 +28,7 @@ func ReadCopy(object metav1.Object) (c Copy, ok bool) {
 	}
 	t := ReadTarget(object)
 	return Copy{
-		Name: object.GetName(), Nonce: t.Hint.Nonce, Credential: t.Credential, Terminating: t.Terminating, meta: secretMetadata(object),
+		Name: object.GetName(), Nonce: t.Hint.Nonce, Terminating: t.Terminating, meta: secretMetadata(object),
 	}, t.Hint.Nonce != ""
 }
 
@@ -54,17 +52,16 @@ func (s Store) PublishCopy(ctx context.Context, p Publication) (Copy, error) {
 	return c, nil
 }
 
-// Copy reads the metadata of a Secret that holds one version; nil if there is none of ours.
-func (s Store) Copy(ctx context.Context, key types.NamespacedName) (*Copy, error) {
+// Copy reads the metadata of a Secret that holds one version. found: there is a Secret of that
+// name; without a nonce it is none of ours.
+func (s Store) Copy(ctx context.Context, key types.NamespacedName) (c Copy, found bool, err error) {
 	meta := &metav1.PartialObjectMetadata{}
 	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 	if err := s.Live.Get(ctx, key, meta); err != nil {
-		return nil, client.IgnoreNotFound(err)
+		return Copy{}, false, client.IgnoreNotFound(err)
 	}
-	if c, ok := ReadCopy(meta); ok {
-		return &c, nil
-	}
-	return nil, nil
+	c, _ = ReadCopy(meta)
+	return c, true, nil
 }
 
 // Copies lists the Secrets of single versions that were written for a credential.

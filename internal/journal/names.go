@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/claviger-dev/claviger/internal/upstream"
 )
@@ -136,9 +138,6 @@ func VersionSecretName(credential, uid string, number int64) string {
 	return fmt.Sprintf("%s.%s.v%d", credential, shortUID(uid), number)
 }
 
-// LongestTarget is how long the name of a target may be so that names of copies fit.
-const LongestTarget = 200
-
 // CopyName computes the name of the Secret that holds one version for good. Part of the nonce
 // is in it, because numbers begin anew with a new credential and a name must mean one content
 // for ever: whoever refers to it in Git gets that or nothing. No name ends like that of a
@@ -149,6 +148,13 @@ func CopyName(target string, number int64, nonce string) string {
 		return ""
 	}
 	return fmt.Sprintf("%s-%d-%s", target, number, base32Lower.EncodeToString(raw[:5]))
+}
+
+// CredentialOf is the credential that an object of ours was written for; ok is false if it
+// names none.
+func CredentialOf(o metav1.Object) (credential types.NamespacedName, ok bool) {
+	namespace, name, ok := strings.Cut(o.GetAnnotations()[AnnotationCredential], "/")
+	return types.NamespacedName{Namespace: namespace, Name: name}, ok
 }
 
 func shortUID(uid string) string {

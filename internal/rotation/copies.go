@@ -98,8 +98,7 @@ func (s *situation) awaitReferences(v *Version) (look *Step, waits bool) {
 		return nil, false
 	}
 	s.wake(s.Consumers.Again)
-	overdue := !s.Target.PublishedAt.IsZero() && !s.now.Before(uptakeDeadline(s.Target, s.policy))
-	return nil, !overdue || s.policy.Uptake.Hold
+	return nil, !UptakeOverdue(s.Target, s.policy, s.now) || s.policy.Uptake.Hold
 }
 
 // noteReferences says that a version would be retired if nobody referred to it.
@@ -129,10 +128,28 @@ func (c *Consumers) Laggards(published int64) []string {
 	return slices.Compact(all)
 }
 
-// ReferencesStalled tells who still refers to an earlier version's own Secret when the policy's
+// Refer adds those who refer to single versions, by number, and counts anew who uses what is
+// published.
+func (c *Consumers) Refer(references map[int64]uptake.References, published int64) {
+	c.References, c.Names = references, slices.Clone(c.Names)
+	for _, r := range references {
+		c.Names = append(c.Names, r.Pods...)
+	}
+	slices.Sort(c.Names)
+	c.Names = slices.Compact(c.Names)
+	behind := c.Laggards(published)
+	c.Current = 0
+	for _, name := range c.Names {
+		if !slices.Contains(behind, name) {
+			c.Current++
+		}
+	}
+}
+
+// referencesStalled tells who still refers to an earlier version's own Secret when the policy's
 // deadline has passed; nil if nobody does.
-func ReferencesStalled(o Observed, p Policy, now time.Time) *Problem {
-	if !o.Consumers.Known || o.Target.PublishedAt.IsZero() || now.Before(uptakeDeadline(o.Target, p)) {
+func referencesStalled(o Observed, p Policy, now time.Time) *Problem {
+	if !o.Consumers.Known || !UptakeOverdue(o.Target, p, now) {
 		return nil
 	}
 	kept := "it is revoked all the same, as the policy says"

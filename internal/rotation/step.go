@@ -53,7 +53,7 @@ const (
 	HidePrevious Action = "HidePrevious"
 	// PublishCopy writes a version into a Secret of its own.
 	PublishCopy Action = "PublishCopy"
-	// WithdrawCopy deletes the version's own Secret, or those that no version is left of if
+	// WithdrawCopy deletes the version's own Secret, or one that no version is left of if
 	// Version is 0.
 	WithdrawCopy Action = "WithdrawCopy"
 	// NotePublished records that the version was published, where nothing else

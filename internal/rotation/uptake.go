@@ -64,8 +64,7 @@ func (s *situation) awaitUptake(v *Version) (look *Step, waits bool) {
 		return nil, false
 	}
 	s.wake(s.Consumers.Again)
-	overdue := !s.now.Before(uptakeDeadline(s.Target, s.policy))
-	return nil, !overdue || s.policy.Uptake.Hold
+	return nil, !UptakeOverdue(s.Target, s.policy, s.now) || s.policy.Uptake.Hold
 }
 
 func uptakeDeadline(t Target, p Policy) time.Time { return t.PublishedAt.Add(p.Uptake.Deadline) }
@@ -89,11 +88,11 @@ func (s *situation) noteUptake(v *Version) {
 // UptakeStalled tells that pods still use an earlier version when the policy's deadline has
 // passed; nil if none does, or if no earlier version is left.
 func UptakeStalled(o Observed, p Policy, now time.Time) *Problem {
-	if stalled := ReferencesStalled(o, p, now); stalled != nil {
+	if stalled := referencesStalled(o, p, now); stalled != nil {
 		return stalled
 	}
 	c := o.Consumers
-	if !p.Uptake.Consumers || !c.Known || len(c.Behind) == 0 || o.Target.PublishedAt.IsZero() || now.Before(uptakeDeadline(o.Target, p)) {
+	if !p.Uptake.Consumers || !c.Known || len(c.Behind) == 0 || !UptakeOverdue(o.Target, p, now) {
 		return nil
 	}
 	for i := range o.Versions {

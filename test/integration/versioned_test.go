@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/journal"
+	"github.com/claviger-dev/claviger/internal/simkit"
 )
 
 func versioned(c *v1alpha1.APIClientCredential) { c.Spec.Secret.Naming = v1alpha1.NamingVersioned }
@@ -181,7 +183,55 @@ func TestATemplateThatNamesAVersionKeepsItAlive(t *testing.T) {
 	x.live(1, "2")
 }
 
-// What Git refers to is put back, whoever deletes it; and a name that somebody else has is said.
+// A name that somebody else has is said, without a write for each attempt, and keeps no version
+// from being retired.
+func TestANameOfAVersionThatIsTakenIsSaid(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, shared)
+	x.ready(x.byName(), versioned)
+	x.newest(1)
+	held := x.hold("credential.create", simkit.BeforeCommit)
+	x.request(time.Now())
+	call := held()
+	second := x.versions()[1]
+	name := journal.CopyName("billing-api", 2, second.Annotations[journal.AnnotationNonce])
+	x.create(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: x.ns, Name: name}})
+	x.sim.Faults().Release(call, false)
+	x.awaitVersion(soon, 2)
+	x.await(soon, v1alpha1.ConditionAttention, state{"True", v1alpha1.ReasonSecretNotOurs}, name)
+	x.live(1)
+	since := x.mark()
+	x.throughout(35*time.Second, func() string { return cmp.Diff([]string{}, x.writes(since)) })
+	x.request(time.Now())
+	x.newest(3)
+	x.live(1, "3")
+}
+
+// What one rotation costs beside what it costs without names: the new Secret and the end of the
+// old one.
+func TestNamesOfSingleVersionsCostTwoWrites(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, shared)
+	c := x.ready(x.byName(), versioned)
+	first := x.newest(1)
+	x.awaitIdle(1)
+	since := x.mark()
+	x.request(time.Now())
+	second := x.newest(2)
+	x.live(1, "2")
+	x.awaitIdle(1)
+	secret := func(n int64) string { return journal.VersionSecretName("billing", string(c.UID), n) }
+	x.eventually(soon, func() string {
+		// How often the status is written depends on how long each wait takes.
+		writes := slices.DeleteFunc(x.writes(since), func(w string) bool { return strings.Contains(w, "/status") })
+		return cmp.Diff([]string{
+			"create secrets " + secret(2), "update secrets billing-api", "create secrets " + second,
+			"delete secrets " + secret(1), "delete secrets " + first, "patch secrets " + secret(1),
+		}, writes)
+	})
+}
+
+// What Git refers to is put back, whoever deletes it.
 func TestSecretsOfSingleVersionsAreKept(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, shared)
