@@ -561,7 +561,31 @@ type APIClientCredentialStatus struct {
 	//
 	// +optional
 	Binding *BindingStatus `json:"binding,omitempty"`
+
+	// DeletionApproval says whether the credential may be deleted, where people must be asked.
+	// Needed: set the annotation deletion-requested-at. Pending: they were asked. Approved: delete
+	// it. Rejected: somebody said no; request it anew. Absent: nobody has to be asked.
+	//
+	// +optional
+	DeletionApproval DeletionApproval `json:"deletionApproval,omitempty"`
 }
+
+// DeletionApproval is how far people have come with the deletion of a credential.
+//
+// +kubebuilder:validation:Enum=Needed;Pending;Approved;Rejected
+type DeletionApproval string
+
+// The answers.
+const (
+	// DeletionNeeded: people have to be asked, and were not.
+	DeletionNeeded DeletionApproval = "Needed"
+	// DeletionPending: they were asked.
+	DeletionPending DeletionApproval = "Pending"
+	// DeletionApproved: they have agreed.
+	DeletionApproved DeletionApproval = "Approved"
+	// DeletionRejected: somebody has said no.
+	DeletionRejected DeletionApproval = "Rejected"
+)
 
 // VersionStatus is one version as people see it.
 type VersionStatus struct {

@@ -8,15 +8,16 @@ package v1alpha1
 // +kubebuilder:validation:XValidation:rule="self.quorum != 'EachGroup' || (has(self.groups) && self.groups.size() > 0 && !has(self.approvers))",message="quorum EachGroup needs groups, and no approvers"
 type ApprovalDemand struct {
 	// Operations are what people are asked about. Issue makes the first version, Renew a
-	// successor; the retirement of the predecessor is part of Renew. Default: both. Example:
-	// ["Renew"].
+	// successor; the retirement of the predecessor is part of Renew. Delete ends the credential:
+	// it is requested by the annotation deletion-requested-at. Default: Issue and Renew.
+	// Example: ["Renew", "Delete"].
 	//
 	// +optional
 	// +listType=set
 	// +kubebuilder:default={"Issue","Renew"}
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=2
-	// +kubebuilder:validation:items:Enum=Issue;Renew
+	// +kubebuilder:validation:MaxItems=3
+	// +kubebuilder:validation:items:Enum=Issue;Renew;Delete
 	Operations []DemandedOperation `json:"operations,omitempty"`
 
 	// Quorum Any (default): one of those who are asked agrees. All: every user in approvers

@@ -296,6 +296,13 @@ const (
 	// AnnotationRequestedBy is the name of the user who changed the spec last or asked by
 	// annotation. Admission proves it; nobody can set another's.
 	AnnotationRequestedBy = "credentials.claviger.dev/requested-by"
+	// AnnotationDeletionRequestedAt asks people to agree to the deletion of the credential, where
+	// they must be asked. The value is a time in RFC 3339. Without it the deletion is refused
+	// by admission.
+	AnnotationDeletionRequestedAt = "credentials.claviger.dev/deletion-requested-at"
+	// AnnotationDeletionRequestedBy is the name of the user who set deletion-requested-at.
+	// Admission proves it; nobody can set another's.
+	AnnotationDeletionRequestedBy = "credentials.claviger.dev/deletion-requested-by"
 	// AnnotationOwner is whom policies mean by owner: mail addresses, separated by commas, at
 	// most eight.
 	AnnotationOwner = "credentials.claviger.dev/owner"

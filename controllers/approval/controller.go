@@ -80,7 +80,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, guard Guard, clock Clock) erro
 		Named("approvalrequest").
 		For(&v1alpha1.ApprovalRequest{}).
 		Watches(&v1alpha1.ApprovalDecision{}, handler.EnqueueRequestsFromMapFunc(decided)).
-		Watches(&v1alpha1.APIClientCredential{}, handler.EnqueueRequestsFromMapFunc(r.about)).
+		Watches(&v1alpha1.APIClientCredential{}, handler.EnqueueRequestsFromMapFunc(r.open)).
 		Complete(r)
 }
 
@@ -101,8 +101,8 @@ func decided(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: d.Namespace, Name: d.Spec.RequestRef.Name}}}
 }
 
-// about are the open requests about a credential.
-func (r *Reconciler) about(ctx context.Context, credential client.Object) []reconcile.Request {
+// open are the open requests about a credential.
+func (r *Reconciler) open(ctx context.Context, credential client.Object) []reconcile.Request {
 	list := &v1alpha1.ApprovalRequestList{}
 	if err := r.Client.List(ctx, list, client.InNamespace(credential.GetNamespace()), client.MatchingFields{IndexCredential: string(credential.GetUID())}); err != nil {
 		return nil // only a cache that has not started fails, and it replays everything
@@ -222,8 +222,24 @@ func (r *Reconciler) obsolete(ctx context.Context, request *v1alpha1.ApprovalReq
 	case err != nil:
 		return false, err
 	}
-	return string(credential.UID) != request.Spec.CredentialRef.UID || credential.DeletionTimestamp != nil ||
-		credential.Generation > request.Spec.Generation || credential.Status.Version > request.Spec.Follows, nil
+	switch {
+	case string(credential.UID) != request.Spec.CredentialRef.UID:
+		return true, nil
+	case request.Spec.Operation == v1alpha1.ApprovalDelete:
+		return !about(credential, request), nil
+	}
+	return credential.DeletionTimestamp != nil || credential.Generation > request.Spec.Generation || credential.Status.Version > request.Spec.Follows, nil
+}
+
+// about reports whether a request is about the deletion that is asked for today: one that was
+// taken back, or is asked for anew, is another one.
+func about(credential *v1alpha1.APIClientCredential, request *v1alpha1.ApprovalRequest) bool {
+	subject := approval.Subject{CredentialUID: string(credential.UID), Operation: approval.Delete, Round: int(request.Spec.Round)}
+	subject.Request, _ = time.Parse(time.RFC3339Nano, credential.Annotations[v1alpha1.AnnotationDeletionRequestedAt])
+	if subject.Request.IsZero() && credential.DeletionTimestamp == nil {
+		return false
+	}
+	return subject.Digest() == request.Spec.Digest
 }
 
 // tooMany: the request is over, and there are too many later ones of its credential.

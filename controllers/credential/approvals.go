@@ -62,15 +62,18 @@ func (s *scope) gatherDemands() {
 	}
 	add := func(kind, name string, spec *v1alpha1.ApprovalDemand) {
 		compiled, err := policy.CompileDemand(approval.Reference{Kind: kind, Name: name}, spec)
-		d := demand{Demand: compiled}
-		switch {
-		case err != nil:
-			d.problem = "its approval cannot be used: " + strings.ReplaceAll(err.Error(), "\n", "; ")
-		case compiled.SeparatesDuties && s.requester() == "":
-			d.problem = "who asks may not approve, and who asked is not known: have the annotation " + v1alpha1.AnnotationRequestedBy +
-				" written with the next change of the spec or request, by hand or by config/stamp"
+		for _, o := range compiled.Operations {
+			// Whoever asks for a version, and whoever asks for the end, need not be the same.
+			d := demand{Demand: compiled}
+			d.Operations = []approval.Operation{o}
+			switch {
+			case err != nil:
+				d.problem = "its approval cannot be used: " + strings.ReplaceAll(err.Error(), "\n", "; ")
+			case compiled.SeparatesDuties && s.requester(o) == "":
+				d.problem = "who asks may not approve, and who asked is not known: " + howKnown(o)
+			}
+			s.consent.demands = append(s.consent.demands, d)
 		}
-		s.consent.demands = append(s.consent.demands, d)
 	}
 	if s.issuer != nil {
 		if spec := s.issuer.IssuerSpec().Approval; spec != nil {
@@ -82,8 +85,38 @@ func (s *scope) gatherDemands() {
 	}
 }
 
-// requester is who changed the spec last or asked by annotation, as admission has proven.
-func (s *scope) requester() string { return s.credential.Annotations[v1alpha1.AnnotationRequestedBy] }
+// requester is who asked for an operation, as admission has proven: for a version, who changed
+// the spec last or asked by annotation.
+func (s *scope) requester(o approval.Operation) string {
+	if o == approval.Delete {
+		return s.credential.Annotations[v1alpha1.AnnotationDeletionRequestedBy]
+	}
+	return s.credential.Annotations[v1alpha1.AnnotationRequestedBy]
+}
+
+// howKnown says how it becomes known who asks.
+func howKnown(o approval.Operation) string {
+	if o == approval.Delete {
+		return "set the annotations " + v1alpha1.AnnotationDeletionRequestedAt + " to the time of now and " + v1alpha1.AnnotationDeletionRequestedBy +
+			" to your own name, which config/stamp does by itself"
+	}
+	return "have the annotation " + v1alpha1.AnnotationRequestedBy + " written with the next change of the spec or request, by hand or by config/stamp"
+}
+
+// deletionApproval says whether the credential may be deleted. That people have agreed is said
+// when it is on record: the cache alone proves nothing, and admission believes this word.
+func (s *scope) deletionApproval(o rotation.Observed, now time.Time) v1alpha1.DeletionApproval {
+	state, requests := o.Deletion(now)
+	if state == rotation.DeletionApproved {
+		for i := range s.consent.questions {
+			r := &s.consent.questions[i].request
+			if slices.Contains(requests, r.Name) && r.Status.State != v1alpha1.ApprovalApproved {
+				return v1alpha1.DeletionPending
+			}
+		}
+	}
+	return v1alpha1.DeletionApproval(state)
+}
 
 // gatherConsent reads from the cache what people were asked and have said: enough to see that
 // they are still waited for.
@@ -115,8 +148,8 @@ func (r *Reconciler) readConsent(ctx context.Context, s *scope, from client.Read
 	s.consent.questions = nil
 	for i := range requests.Items {
 		q := question{request: requests.Items[i]}
-		// What was asked about another spec is never done.
-		if q.request.Spec.Generation != s.credential.Generation {
+		// What was asked about another spec is never done; a deletion is about none.
+		if q.request.Spec.Operation != v1alpha1.ApprovalDelete && q.request.Spec.Generation != s.credential.Generation {
 			continue
 		}
 		decisions := &v1alpha1.ApprovalDecisionList{}
@@ -133,9 +166,9 @@ func (r *Reconciler) readConsent(ctx context.Context, s *scope, from client.Read
 // what is demanded today.
 func (s *scope) asDemanded(request *v1alpha1.ApprovalRequest) bool {
 	return slices.ContainsFunc(s.consent.demands, func(d demand) bool {
-		return d.Reference == approval.Reference(request.Spec.ApprovalRef) && d.Quorum == approval.Quorum(request.Spec.Quorum) &&
+		return d.Covers(approval.Operation(request.Spec.Operation)) && d.Reference == approval.Reference(request.Spec.ApprovalRef) && d.Quorum == approval.Quorum(request.Spec.Quorum) &&
 			slices.Equal(d.Approvers, request.Spec.Approvers) && slices.Equal(d.Groups, request.Spec.Groups) &&
-			d.SeparatesDuties == request.Spec.SeparationOfDuties && request.Spec.RequestedBy == s.requester()
+			d.SeparatesDuties == request.Spec.SeparationOfDuties && request.Spec.RequestedBy == s.requester(approval.Operation(request.Spec.Operation))
 	})
 }
 
@@ -170,7 +203,8 @@ func (s *scope) observeConsent(now time.Time) rotation.Consent {
 // askApproval writes a request. Its name is made from what is asked, so two processes that ask
 // the same write one.
 func (r *Reconciler) askApproval(ctx context.Context, s *scope, step rotation.Step) error {
-	i := slices.IndexFunc(s.consent.demands, func(d demand) bool { return d.Reference == step.Ask.Reference })
+	operation := step.Ask.Subject.Operation
+	i := slices.IndexFunc(s.consent.demands, func(d demand) bool { return d.Reference == step.Ask.Reference && d.Covers(operation) })
 	d, now := &s.consent.demands[i], r.Clock.Now()
 	digest := step.Ask.Subject.Digest()
 	// The API keeps whole seconds; cut down, the time to answer would end before it is said to.
@@ -179,13 +213,13 @@ func (r *Reconciler) askApproval(ctx context.Context, s *scope, step rotation.St
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.key.Namespace, Name: requestName(s.key.Name, step.Ask, digest)},
 		Spec: v1alpha1.ApprovalRequestSpec{
 			CredentialRef: v1alpha1.ObjectIdentity{Name: s.key.Name, UID: string(s.uid)},
-			Operation:     v1alpha1.ApprovalOperation(step.Ask.Subject.Operation),
+			Operation:     v1alpha1.ApprovalOperation(operation),
 			Digest:        digest,
 			ApprovalRef:   v1alpha1.ApprovalReference(d.Reference),
 			Quorum:        v1alpha1.ApprovalQuorum(d.Quorum), Approvers: d.Approvers, Groups: d.Groups,
-			RequestedBy: s.requester(), SeparationOfDuties: d.SeparatesDuties,
+			RequestedBy: s.requester(operation), SeparationOfDuties: d.SeparatesDuties,
 			Generation: step.Ask.Subject.Generation, Follows: step.Ask.Follows, Round: int64(step.Ask.Subject.Round),
-			Workloads: s.workloadsOf(), Cause: clip(step.Cause), Consequence: s.consequence(step.Ask.Follows),
+			Workloads: s.workloadsOf(), Cause: clip(step.Cause), Consequence: s.consequence(operation, step.Ask.Follows),
 			ExpiresAt: metav1.NewTime(expires), RetainUntil: retainUntil(d.Retain, expires),
 		},
 	}
@@ -214,9 +248,13 @@ func requestName(credential string, ask *rotation.Ask, digest string) string {
 }
 
 // consequence tells a reviewer what happens if nobody answers.
-func (s *scope) consequence(follows int64) string {
+func (s *scope) consequence(operation approval.Operation, follows int64) string {
 	v := s.version(follows)
 	switch {
+	case operation == approval.Delete && s.credential.DeletionTimestamp != nil:
+		return "nothing is revoked, and nothing is renewed any more"
+	case operation == approval.Delete:
+		return "the credential lives on, and is renewed as before"
 	case v == nil:
 		return "nothing is issued, and Secret " + s.credential.Spec.Secret.Name + " is not made"
 	case !v.ExpiresAt.IsZero():

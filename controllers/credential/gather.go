@@ -331,7 +331,7 @@ func requestedAt(annotations map[string]string, name string) (time.Time, *rotati
 
 // requests are the annotations of a credential that are requests with a time.
 func requests() []string {
-	return []string{v1alpha1.AnnotationCompromisedAt, v1alpha1.AnnotationRollbackRequestedAt, v1alpha1.AnnotationRotateRequestedAt}
+	return []string{v1alpha1.AnnotationCompromisedAt, v1alpha1.AnnotationRollbackRequestedAt, v1alpha1.AnnotationRotateRequestedAt, v1alpha1.AnnotationDeletionRequestedAt}
 }
 
 // abandoned reads which versions an administrator lets go.

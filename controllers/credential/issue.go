@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/approval"
 	"github.com/claviger-dev/claviger/internal/journal"
 	"github.com/claviger-dev/claviger/internal/rotation"
 	"github.com/claviger-dev/claviger/internal/upstream"
@@ -73,7 +74,7 @@ func (r *Reconciler) createIntent(ctx context.Context, s *scope, step rotation.S
 	r.memory.remember(version.UID, func(m *recollection) { m.clean = true })
 	s.replace(version)
 	s.slots.report(s.issuer, s.uid, true)
-	log.FromContext(ctx).Info("a version is being made", "version", version.Number, "cause", step.Cause, "upstreamName", version.UpstreamName, "requestedBy", s.requester(), "approvedBy", s.agreement())
+	log.FromContext(ctx).Info("a version is being made", "version", version.Number, "cause", step.Cause, "upstreamName", version.UpstreamName, "requestedBy", s.requester(approval.Renew), "approvedBy", s.agreement())
 	return nil
 }
 

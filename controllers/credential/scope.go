@@ -213,6 +213,7 @@ func (s *scope) observeCredential() rotation.Credential {
 		c.CompromisedAt = fleet
 		c.RevokeAnyway = c.RevokeAnyway || s.policyAnnotations[v1alpha1.AnnotationRevokeWithoutSuccessor] == "true"
 	}
+	c.DeletionRequestedAt = at(s.credential.Annotations, v1alpha1.AnnotationDeletionRequestedAt)
 	c.AbandonAll, c.Abandon = abandoned(s.credential)
 	return c
 }

@@ -94,6 +94,7 @@ func (s *scope) describe(status *v1alpha1.APIClientCredentialStatus, o rotation.
 	status.Policy = s.policyName
 	status.Consumers = s.describeConsumers(status.Consumers, o, now)
 	status.Rollout = s.describeRollout(status.Rollout, o, now)
+	status.DeletionApproval = s.deletionApproval(o, now)
 	status.Rotates, status.Expires, status.Binding = "never", "", nil
 	if o.Target.Published != 0 {
 		status.Expires = "never"
@@ -195,6 +196,9 @@ func (s *scope) ready(o rotation.Observed, step rotation.Step, now time.Time) (b
 	if o.Credential.Deleting {
 		if step.Problem != nil {
 			return false, step.Problem
+		}
+		if step.Notice != nil && step.Notice.Reason == v1alpha1.ReasonApprovalPending {
+			return false, step.Notice
 		}
 		return false, &rotation.Problem{Reason: v1alpha1.ReasonDeleting, Message: "the versions are being revoked"}
 	}

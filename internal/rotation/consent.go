@@ -53,37 +53,49 @@ type Ask struct {
 	Follows int64
 }
 
-// consent tells whether people have agreed to what is due, and asks them if nobody has. It
-// says who is waited for; a step, or waits, keeps what is due from being begun.
+// consent tells whether people have agreed to the version that is due.
 func (s *situation) consent(d *due) (step *Step, waits bool) {
-	demands := s.demands(d)
-	if len(demands) == 0 {
+	if d.emergency {
 		return nil, false
+	}
+	step, waits, d.consented = s.agreement(s.operation(), d.cause)
+	if step != nil {
+		step.Routine = d.routine
+	}
+	return step, waits
+}
+
+// agreement tells whether people have agreed to an operation, and asks them if nobody has. It
+// says who is waited for; a step, or waits, keeps it from being begun. agreed: they had to be
+// asked, and have said yes.
+func (s *situation) agreement(o approval.Operation, cause string) (step *Step, waits, agreed bool) {
+	demands := s.demands(o)
+	if len(demands) == 0 {
+		return nil, false, false
 	}
 	for i := range demands {
 		if why := demands[i].Problem; why != "" {
 			s.note(&Problem{Reason: "ApprovalUnavailable", Stalled: true, Message: fmt.Sprintf(
 				"%s demands approval and it cannot be given: %s", name(demands[i].Reference), why)}, nil, time.Time{})
-			return nil, true
+			return nil, true, false
 		}
 	}
 	if s.Fresh.Has(FactConsent) && s.Consent.Doubt != "" {
 		s.note(&Problem{Reason: "ApprovalUnavailable", Stalled: true, Message: "approval is demanded and no decision can be believed: " + s.Consent.Doubt},
 			nil, s.now.Add(guardRetry))
-		return nil, true
+		return nil, true, false
 	}
-	d.consented = true
 	var pending []string
 	var until time.Time
 	for i := range demands {
-		ask, asked := s.ask(&demands[i])
+		ask, asked := s.ask(&demands[i], o)
 		switch {
 		case asked == nil, asked.State == approval.Expired, asked.State == approval.Pending && s.over(asked):
-			return &Step{Action: AskApproval, Ask: ask, Cause: d.cause, Replaces: ask.Follows, Routine: d.routine, Needs: FactCredential | FactConsent}, true
+			return &Step{Action: AskApproval, Ask: ask, Cause: cause, Replaces: ask.Follows, Needs: FactCredential | FactConsent}, true, false
 		case asked.State == approval.Rejected:
 			s.note(&Problem{Reason: "ApprovalRejected", Stalled: true, Message: fmt.Sprintf(
-				"request %s was rejected: nothing is done until the spec changes or somebody requests a rotation anew", asked.Name)}, nil, time.Time{})
-			return nil, true
+				"request %s was rejected: nothing is done until %s", asked.Name, askedAnew(o))}, nil, time.Time{})
+			return nil, true, false
 		case asked.State != approval.Approved:
 			pending = append(pending, waitsFor(asked))
 			if until.IsZero() || !asked.Until.IsZero() && asked.Until.Before(until) {
@@ -92,21 +104,20 @@ func (s *situation) consent(d *due) (step *Step, waits bool) {
 		}
 	}
 	if len(pending) > 0 {
-		s.note(nil, &Problem{Reason: "ApprovalPending", Message: fmt.Sprintf("%s waits for people: %s", what(s.operation()), strings.Join(pending, "; "))}, until)
-		return nil, true
+		s.note(nil, &Problem{Reason: "ApprovalPending", Message: fmt.Sprintf("%s waits for people: %s", what(o), strings.Join(pending, "; "))}, until)
+		return nil, true, false
 	}
-	return nil, false
+	return nil, false, true
 }
 
-// demands are those about what is due. What was declared compromised waits for nobody: that
+// demands are those about an operation. What was declared compromised waits for nobody: that
 // word needed a right of its own, and each minute counts (hazard C8.10).
-func (s *situation) demands(d *due) []Demand {
-	current := s.published()
-	if d.emergency || current != nil && s.compromised(current) {
+func (s *situation) demands(o approval.Operation) []Demand {
+	if current := s.published(); current != nil && s.compromised(current) {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(s.Consent.Demands), func(demand Demand) bool {
-		return !slices.Contains(demand.Operations, s.operation())
+		return !slices.Contains(demand.Operations, o)
 	})
 }
 
@@ -119,16 +130,32 @@ func (s *situation) operation() approval.Operation {
 }
 
 func what(o approval.Operation) string {
-	if o == approval.Issue {
+	switch o {
+	case approval.Issue:
 		return "the first version"
+	case approval.Delete:
+		return "the deletion"
 	}
 	return "a successor"
 }
 
+// askedAnew is what has people asked once more after somebody said no.
+func askedAnew(o approval.Operation) string {
+	if o == approval.Delete {
+		return "somebody requests the deletion anew"
+	}
+	return "the spec changes or somebody requests a rotation anew"
+}
+
 // subject is what people are asked about now, in a round.
-func (s *situation) subject(round int) approval.Subject {
+func (s *situation) subject(o approval.Operation, round int) approval.Subject {
+	if o == approval.Delete {
+		// Neither the spec nor the version in use: all of it ends, whatever it is by then. The
+		// deletion itself counts up the generation.
+		return approval.Subject{CredentialUID: s.Credential.UID, Operation: o, Request: s.Credential.DeletionRequestedAt, Round: round}
+	}
 	subject := approval.Subject{
-		CredentialUID: s.Credential.UID, Generation: s.Credential.Generation, Operation: s.operation(), Round: round,
+		CredentialUID: s.Credential.UID, Generation: s.Credential.Generation, Operation: o, Round: round,
 	}
 	if t := s.Credential.RotateRequestedAt; s.open(t) {
 		subject.Request = t
@@ -147,11 +174,11 @@ func (s *situation) subject(round int) approval.Subject {
 
 // ask returns the request that counts for a demand, nil if there is none, and what is to be
 // asked then: one round later than what nobody answered in time.
-func (s *situation) ask(demand *Demand) (*Ask, *Asked) {
+func (s *situation) ask(demand *Demand, o approval.Operation) (*Ask, *Asked) {
 	var latest *Asked
 	for i := range s.Consent.Asked {
 		a := &s.Consent.Asked[i]
-		if a.Reference == demand.Reference && a.Digest == s.subject(a.Round).Digest() && (latest == nil || a.Round > latest.Round) {
+		if a.Reference == demand.Reference && a.Digest == s.subject(o, a.Round).Digest() && (latest == nil || a.Round > latest.Round) {
 			latest = a
 		}
 	}
@@ -159,11 +186,104 @@ func (s *situation) ask(demand *Demand) (*Ask, *Asked) {
 	if latest != nil {
 		round = latest.Round + 1
 	}
-	ask := &Ask{Reference: demand.Reference, Subject: s.subject(round)}
+	ask := &Ask{Reference: demand.Reference, Subject: s.subject(o, round)}
 	if current := s.published(); current != nil {
 		ask.Follows = current.Number
 	}
 	return ask, latest
+}
+
+// askDeletion asks people about a deletion that somebody has announced. Nothing waits for
+// their answer: admission lets the deletion begin when they have agreed.
+func askDeletion(s *situation) *Step {
+	if s.Credential.DeletionRequestedAt.IsZero() {
+		return nil
+	}
+	// Who is waited for stands in the status and in the request, not in the conditions: what is
+	// in use is as well as before.
+	quiet := *s
+	step, _, _ := quiet.agreement(approval.Delete, "its deletion was requested")
+	s.wake(quiet.until)
+	return step
+}
+
+// holdForApproval keeps a deleted credential as it is until people have agreed, if they must be
+// asked. What was retired before by routine goes on being revoked. Nobody can be asked in a namespace
+// that is being deleted (hazard C8.11), nor about something that was never begun.
+func holdForApproval(s *situation) *Step {
+	if !s.Credential.Exists || s.Credential.NamespaceEnding || len(s.Versions) == 0 {
+		return nil
+	}
+	step, waits, agreed := s.agreement(approval.Delete, "the credential is deleted")
+	if agreed && !s.Fresh.Has(FactConsent) {
+		step = &Step{Action: Look, Needs: FactCredential | FactConsent}
+	}
+	if step == nil && !waits {
+		return nil
+	}
+	if step != nil {
+		return step
+	}
+	// Until then it is one that lives: what workloads need is not revoked, even if somebody has
+	// deleted its version Secret by hand.
+	lives := *s
+	lives.Credential.Deleting = false
+	finish := finishRetirements(&lives)
+	s.wake(lives.until)
+	if finish != nil {
+		return finish
+	}
+	return s.stop(nil)
+}
+
+// DeletionApproval tells how far people have come with the deletion of a credential.
+type DeletionApproval string
+
+// The answers.
+const (
+	// DeletionFree: nobody demands to be asked.
+	DeletionFree DeletionApproval = ""
+	// DeletionNeeded: people have to be asked, and were not.
+	DeletionNeeded DeletionApproval = "Needed"
+	// DeletionPending: they were asked.
+	DeletionPending DeletionApproval = "Pending"
+	// DeletionApproved: they have agreed.
+	DeletionApproved DeletionApproval = "Approved"
+	// DeletionRejected: somebody has said no.
+	DeletionRejected DeletionApproval = "Rejected"
+)
+
+// Deletion tells it from what was observed, and names the requests that count.
+func (o Observed) Deletion(now time.Time) (state DeletionApproval, requests []string) {
+	s := &situation{Observed: o, now: now}
+	for _, demand := range s.demands(approval.Delete) {
+		_, asked := s.ask(&demand, approval.Delete)
+		is := DeletionNeeded
+		switch {
+		case asked == nil || asked.State == approval.Expired:
+		case asked.State == approval.Rejected:
+			is = DeletionRejected
+		case asked.State == approval.Approved:
+			is = DeletionApproved
+		default:
+			is = DeletionPending
+		}
+		if asked != nil {
+			requests = append(requests, asked.Name)
+		}
+		state = worse(state, is)
+	}
+	return state, requests
+}
+
+// worse is what two demands come to: one no is a no, and all must have been asked.
+func worse(a, b DeletionApproval) DeletionApproval {
+	for _, is := range []DeletionApproval{DeletionRejected, DeletionNeeded, DeletionPending, DeletionApproved} {
+		if a == is || b == is {
+			return is
+		}
+	}
+	return DeletionFree
 }
 
 // over: the time to answer has ended since the answers were read.

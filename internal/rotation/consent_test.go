@@ -4,10 +4,102 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/claviger-dev/claviger/internal/approval"
+	"github.com/claviger-dev/claviger/internal/interval"
 )
 
 func TestWhatWaitsForPeople(t *testing.T) { decide(t, consentDecisions(t)) }
+
+func TestDeletionsWaitForPeople(t *testing.T) { decide(t, deletionDecisions()) }
+
+// deletionDecisions are about deletions that people have to agree to.
+func deletionDecisions() []decision {
+	asks := func(f *facts) {
+		f.Credential.Generation, f.Versions[0].Nonce = 7, "one"
+		f.Consent.Demands = []Demand{{Reference: strict, Operations: []approval.Operation{approval.Delete}}}
+	}
+	deleted := func(f *facts) { f.Credential.Deleting, f.Credential.Generation = true, 8 }
+	requested := func(f *facts) { f.Credential.DeletionRequestedAt = ago(time.Hour) }
+	about := approval.Subject{CredentialUID: "uid", Operation: approval.Delete, Request: ago(time.Hour)}
+	unannounced := approval.Subject{CredentialUID: "uid", Operation: approval.Delete}
+	heard := func(about approval.Subject, state approval.State) func(*facts) {
+		return func(f *facts) {
+			f.Consent.Asked = append(f.Consent.Asked, Asked{Name: "billing.delete", Reference: strict, Digest: about.Digest(), State: state, Until: in(days)})
+		}
+	}
+	const asking = FactCredential | FactConsent
+	ask := func(cause string, about approval.Subject) Step {
+		return Step{Action: AskApproval, Cause: cause, Replaces: 1, Ask: &Ask{Reference: strict, Subject: about, Follows: 1}, Needs: asking}
+	}
+	retire := Step{Action: Retire, Version: 1, Cause: "the credential is deleted"}
+	waits := Step{Action: Wait, Until: in(days), Notice: &Problem{
+		Reason: "ApprovalPending", Message: "the deletion waits for people: request billing.delete of RotationPolicy strict, until 2026-03-05T12:00:00Z",
+	}}
+	byHand := func(f *facts) { f.Versions[0].Terminating = true }
+	return []decision{
+		{"a deletion is asked about when it is requested", both(asks, requested), ask("its deletion was requested", about)},
+		{"what was asked goes on as before", both(asks, requested, heard(about, approval.Pending)), Step{Action: Wait, Until: in(days)}},
+		{"so does what nobody may delete", both(asks, requested, heard(about, approval.Rejected), func(f *facts) { f.policy.RotateAfter = interval.Unlimited() }), Step{Action: Wait}},
+		{"people are asked even if a successor cannot be made", both(asks, requested, func(f *facts) { f.Credential.Problem = stalled("TemplateError", "no") }), ask("its deletion was requested", about)},
+		{"a deletion that was not requested is asked about as well", both(asks, deleted), ask("the credential is deleted", unannounced)},
+		{"it waits", both(asks, deleted, requested, heard(about, approval.Pending)), waits},
+		{"what is retained waits, too", both(asks, deleted, requested, heard(about, approval.Pending), func(f *facts) { f.Credential.Retain = true }), waits},
+		{"what is in use is not revoked meanwhile, though its version Secret was deleted", both(asks, deleted, requested, heard(about, approval.Pending), byHand), waits},
+		{"what was retired before goes on being revoked", both(overlapping, asks, deleted, requested, heard(about, approval.Pending), byHand, func(f *facts) {
+			f.Target.PublishedAt = ago(40 * days)
+		}), Step{Action: Revoke, Version: 1, Needs: FactTarget | FactGuard}},
+		{"people have agreed", both(asks, deleted, requested, heard(about, approval.Approved)), retire},
+		{"that they have is looked at live", both(asks, deleted, requested, heard(about, approval.Approved), func(f *facts) { f.Fresh = everything &^ FactConsent }), Step{Action: Look, Needs: FactConsent}},
+		{"what they agreed to when it was requested before is another deletion", both(asks, deleted, requested, heard(unannounced, approval.Approved)), ask("the credential is deleted", about)},
+		{"a no is final", both(asks, deleted, requested, heard(about, approval.Rejected)), Step{Action: Wait, Problem: stalled("ApprovalRejected",
+			"request billing.delete was rejected: nothing is done until somebody requests the deletion anew")}},
+		{"no word is believed that anybody could have written (C8.4)", both(asks, deleted, requested, heard(about, approval.Approved), func(f *facts) { f.Consent.Doubt = "a policy does not exist" }), Step{
+			Action: Wait, Until: in(guardRetry), Problem: stalled("ApprovalUnavailable", "approval is demanded and no decision can be believed: a policy does not exist"),
+		}},
+		{"a demand for versions is none for their end", both(asks, deleted, func(f *facts) { f.Consent.Demands[0].Operations = []approval.Operation{approval.Issue, approval.Renew} }), retire},
+		{"nobody can be asked in a namespace that is being deleted (C8.11)", both(asks, deleted, func(f *facts) { f.Credential.NamespaceEnding = true }), retire},
+		{"what was declared compromised waits for nobody (C8.10)", both(asks, deleted, func(f *facts) { f.Credential.CompromisedAt = ago(time.Hour) }), retire},
+		{"nobody is asked about the end of what never began", both(asks, deleted, func(f *facts) { f.Target, f.Versions = Target{}, nil }), Step{Action: RemoveFinalizer}},
+		{"an administrator's way out waits for nobody", both(asks, deleted, func(f *facts) { f.Credential.AbandonAll = true }), Step{Action: Retire, Version: 1, Cause: "abandoned"}},
+	}
+}
+
+func TestADeletionMayBegin(t *testing.T) {
+	about := approval.Subject{CredentialUID: "uid", Operation: approval.Delete, Request: ago(time.Hour)}
+	says := func(who approval.Reference, state approval.State) Asked {
+		return Asked{Name: "billing." + who.Name, Reference: who, Digest: about.Digest(), State: state}
+	}
+	type answer struct {
+		State    DeletionApproval
+		Requests []string
+	}
+	for name, test := range map[string]struct {
+		asked []Asked
+		want  answer
+	}{
+		"when people were asked":                    {nil, answer{DeletionNeeded, nil}},
+		"not before all were":                       {[]Asked{says(strict, approval.Approved)}, answer{DeletionNeeded, []string{"billing.strict"}}},
+		"not before all have agreed":                {[]Asked{says(strict, approval.Approved), says(shared, approval.Pending)}, answer{DeletionPending, []string{"billing.strict", "billing.shared"}}},
+		"not when one has said no":                  {[]Asked{says(strict, approval.Rejected), says(shared, approval.Approved)}, answer{DeletionRejected, []string{"billing.strict", "billing.shared"}}},
+		"when all have agreed":                      {[]Asked{says(strict, approval.Approved), says(shared, approval.Approved)}, answer{DeletionApproved, []string{"billing.strict", "billing.shared"}}},
+		"when nobody answered, they are asked anew": {[]Asked{says(strict, approval.Expired), says(shared, approval.Approved)}, answer{DeletionNeeded, []string{"billing.strict", "billing.shared"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := Observed{Credential: Credential{UID: "uid", DeletionRequestedAt: ago(time.Hour)}}
+			o.Consent.Asked = test.asked
+			for _, who := range []approval.Reference{strict, shared} {
+				o.Consent.Demands = append(o.Consent.Demands, Demand{Reference: who, Operations: []approval.Operation{approval.Delete}})
+			}
+			var got answer
+			got.State, got.Requests = o.Deletion(noon)
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
 
 var strict, shared = approval.Reference{Kind: "RotationPolicy", Name: "strict"}, approval.Reference{Kind: "ClusterCredentialIssuer", Name: "shared"}
 

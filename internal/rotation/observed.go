@@ -75,6 +75,9 @@ type Credential struct {
 	RevokeAnyway  bool
 	// RollbackRequestedAt is when somebody asked for the version before the published one.
 	RollbackRequestedAt time.Time
+	// DeletionRequestedAt is when somebody asked people to agree to its deletion; zero if nobody
+	// did.
+	DeletionRequestedAt time.Time
 	// AbandonAll and Abandon let versions go without revoking them.
 	AbandonAll bool
 	Abandon    int64

@@ -95,6 +95,25 @@ func TestWhoAskedIsStamped(t *testing.T) {
 			t.Errorf("%s: it is stamped %q, want %q", step.name, got, step.want)
 		}
 	}
+	// Who asks for the end is another question.
+	const at = "credentials.claviger.dev/deletion-requested-at"
+	for _, step := range []struct {
+		name    string
+		person  person
+		patch   string
+		version string
+		end     string
+	}{
+		{"a deletion", alice, `{"metadata":{"annotations":{"` + at + `":"2026-02-01T12:00:00Z"}}}`, bob.user, alice.user},
+		{"another spec is no deletion", bob, `{"spec":{"protection":"WhileInUse"}}`, bob.user, alice.user},
+		{"a deletion in the name of somebody else", bob, `{"metadata":{"annotations":{"` + at + `":"2026-02-02T12:00:00Z","` + v1alpha1.AnnotationDeletionRequestedBy + `":"alice@example.com"}}}`, bob.user, bob.user},
+		{"taking it back is none", alice, `{"metadata":{"annotations":{"` + at + `":null}}}`, bob.user, bob.user},
+	} {
+		o, err := step.person.patchCredential(t, ns, step.patch)
+		if got := requested(o, err); got != step.version || o.GetAnnotations()[v1alpha1.AnnotationDeletionRequestedBy] != step.end {
+			t.Errorf("%s: it is stamped %v", step.name, o.GetAnnotations())
+		}
+	}
 }
 
 // TestNobodySpeaksForAnotherRequester is about servers that stamp nothing: the name is the
@@ -112,7 +131,12 @@ func TestNobodySpeaksForAnotherRequester(t *testing.T) {
 	requireAllowed(t, err, "")
 	_, err = alice.Resource(credentials).Namespace(ns).Create(t.Context(), changed(t, base, "{metadata: {annotations: {credentials.claviger.dev/requested-by: alice@example.com}}}"), metav1.CreateOptions{})
 	requireAllowed(t, err, "")
-	const by = "credentials.claviger.dev/requested-by"
+	const (
+		by    = "credentials.claviger.dev/requested-by"
+		ends  = "credentials.claviger.dev/deletion-requested-at"
+		ender = "credentials.claviger.dev/deletion-requested-by"
+		lie   = "is the name of the user who sets deletion-requested-at"
+	)
 	for _, step := range []struct {
 		name   string
 		person person
@@ -126,6 +150,12 @@ func TestNobodySpeaksForAnotherRequester(t *testing.T) {
 		{"another spec, and the writer's name", bob, `{"spec":{"protection":"None"},"metadata":{"annotations":{"` + by + `":"bob@example.com"}}}`, ""},
 		{"another spec, and no name any more", alice, `{"spec":{"protection":"WhileInUse"},"metadata":{"annotations":{"` + by + `":null}}}`, ""},
 		{"a name on what another has asked for", bob, `{"metadata":{"annotations":{"` + by + `":"bob@example.com"}}}`, refusal},
+		{"a deletion in the name of somebody else", bob, `{"metadata":{"annotations":{"` + ends + `":"2026-02-01T12:00:00Z","` + ender + `":"alice@example.com"}}}`, lie},
+		{"a name, and no deletion asked for", bob, `{"metadata":{"annotations":{"` + ender + `":"bob@example.com"}}}`, lie},
+		{"a deletion in one's own name", bob, `{"metadata":{"annotations":{"` + ends + `":"2026-02-01T12:00:00Z","` + ender + `":"bob@example.com"}}}`, ""},
+		{"another's name on a deletion that was asked for", alice, `{"metadata":{"annotations":{"` + ender + `":"alice@example.com"}}}`, lie},
+		{"a deletion under the name of whoever asked before", alice, `{"metadata":{"annotations":{"` + ends + `":"2026-02-02T12:00:00Z"}}}`, lie},
+		{"a deletion that is taken back", alice, `{"metadata":{"annotations":{"` + ends + `":null,"` + ender + `":null}}}`, ""},
 		{"something else, later, by another", alice, `{"metadata":{"labels":{"tier":"two"}}}`, ""},
 	} {
 		t.Run(step.name, func(t *testing.T) {

@@ -268,6 +268,111 @@ func TestQuorumsThroughTheAPIServer(t *testing.T) {
 	})
 }
 
+// ends asks for the deletion of the credential billing under the user's own name.
+func (p someone) ends() {
+	p.t.Helper()
+	p.eventually(soon, func() string {
+		c := &v1alpha1.APIClientCredential{}
+		if err := p.Get(p.ctx, p.key("billing"), c); err != nil {
+			return err.Error()
+		}
+		metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.AnnotationDeletionRequestedAt, time.Now().UTC().Format(time.RFC3339Nano))
+		metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.AnnotationDeletionRequestedBy, p.name)
+		return words(p.Update(p.ctx, c))
+	})
+}
+
+// awaitDeletionApproval waits until the status says how far people have come.
+func (x *tenant) awaitDeletionApproval(want v1alpha1.DeletionApproval) {
+	x.t.Helper()
+	x.eventually(soon, func() string { return cmp.Diff(want, x.get("billing").Status.DeletionApproval) })
+}
+
+// Revocation waits for people as well: what nobody has agreed to is not deleted, a no leaves the
+// credential as it was, and a yes is the word of somebody else than who asked.
+func TestADeletionWaitsForPeople(t *testing.T) {
+	t.Parallel()
+	t.Run("who asks first deletes when people have agreed", func(t *testing.T) {
+		t.Parallel()
+		x := newTenant(t, shared)
+		bob, alice := x.person("bob@example.com", nil, "claviger-edit", "claviger-view", "claviger-approver"), x.approver("alice@example.com")
+		x.byIssuer(v1alpha1.ApprovalDemand{Operations: []v1alpha1.DemandedOperation{"Delete"}})
+		x.create(x.policy("Unlimited", "3s"))
+		c := bob.asks()
+		x.awaitReady("billing")
+		x.awaitDeletionApproval(v1alpha1.DeletionNeeded)
+		if err := bob.Delete(x.ctx, c); !strings.Contains(words(err), "ask for it with the annotation "+v1alpha1.AnnotationDeletionRequestedAt) {
+			t.Fatalf("the deletion of what people must agree to: %v", err)
+		}
+
+		// A no leaves it as it was.
+		bob.ends()
+		r := x.asked(1)
+		want := v1alpha1.ApprovalRequestSpec{
+			CredentialRef: v1alpha1.ObjectIdentity{Name: "billing", UID: string(c.UID)}, Operation: v1alpha1.ApprovalDelete, Digest: r.Spec.Digest,
+			ApprovalRef: v1alpha1.ApprovalReference{Kind: "CredentialIssuer", Name: "apic"}, Quorum: v1alpha1.QuorumAny,
+			RequestedBy: bob.name, SeparationOfDuties: true, Follows: 1, Cause: "its deletion was requested",
+			Consequence: "the credential lives on, and is renewed as before", ExpiresAt: r.Spec.ExpiresAt, RetainUntil: r.Spec.RetainUntil,
+		}
+		if diff := cmp.Diff(want, r.Spec); diff != "" {
+			t.Errorf("the request (-want +got):\n%s", diff)
+		}
+		x.awaitDeletionApproval(v1alpha1.DeletionPending)
+		bob.decides(r, v1alpha1.Approve) // who asks may not approve
+		alice.decides(r, v1alpha1.Reject)
+		x.awaitState(r, v1alpha1.ApprovalRejected, alice.name)
+		x.awaitDeletionApproval(v1alpha1.DeletionRejected)
+		if err := bob.Delete(x.ctx, c); !strings.Contains(words(err), "somebody said no") {
+			t.Fatalf("the deletion that was rejected: %v", err)
+		}
+		bob.requests(time.Now())
+		x.awaitVersion(soon, 2)
+
+		bob.ends()
+		r = x.asked(2)
+		alice.decides(r, v1alpha1.Approve)
+		x.awaitDeletionApproval(v1alpha1.DeletionApproved)
+		x.eventually(soon, func() string { return words(bob.Delete(x.ctx, c)) })
+		x.awaitGone(soon, c)
+		x.awaitIdle(0)
+		x.awaitState(r, v1alpha1.ApprovalApproved, alice.name)
+	})
+	t.Run("what was deleted around admission waits until they have", func(t *testing.T) {
+		t.Parallel()
+		x := newTenant(t, shared)
+		bob, alice := x.requester(), x.approver("alice@example.com")
+		x.byIssuer(v1alpha1.ApprovalDemand{Operations: []v1alpha1.DemandedOperation{"Renew", "Delete"}})
+		c := bob.asks()
+		x.awaitReady("billing")
+		x.awaitDeletionApproval(v1alpha1.DeletionNeeded)
+		// The status is wiped and the deletion comes before it is written again.
+		x.eventually(soon, func() string {
+			wiped := x.get("billing")
+			if wiped.DeletionTimestamp != nil {
+				return ""
+			}
+			wiped.Status = v1alpha1.APIClientCredentialStatus{}
+			if err := x.world.Client.Status().Update(x.ctx, wiped); err != nil {
+				return err.Error()
+			}
+			return words(bob.Delete(x.ctx, c))
+		})
+		x.await(soon, v1alpha1.ConditionReady, state{metav1.ConditionFalse, v1alpha1.ReasonApprovalUnavailable}, "who asked is not known", v1alpha1.AnnotationDeletionRequestedAt)
+		bob.ends()
+		r := x.asked(1)
+		x.await(soon, v1alpha1.ConditionReady, pending, r.Name)
+		x.throughout(3*time.Second, func() string {
+			if n := len(x.sim.Ledger().Live()); n != 1 {
+				return fmt.Sprintf("%d credentials live, and nobody has agreed to the deletion", n)
+			}
+			return ""
+		})
+		alice.decides(r, v1alpha1.Approve)
+		x.awaitGone(soon, c)
+		x.awaitIdle(0)
+	})
+}
+
 // Hazard C8: approval is not decided by the tenant. What admission refuses of it is tested in
 // test/admission; here is what the operator compares.
 func TestHazardC8(t *testing.T) {

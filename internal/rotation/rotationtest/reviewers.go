@@ -20,6 +20,7 @@ type reviewers struct {
 	unwanted   bool // the demand was taken back
 	unguarded  bool // what they say cannot be believed
 	generation int64
+	announced  time.Time // when somebody asked for the deletion
 	requests   []request
 	agreed     [][2]int64 // nonces of versions, and the generation that people agreed to
 }
@@ -48,9 +49,10 @@ func (d *reviewers) Clone() Dimension {
 func (d *reviewers) AddTo(k *Key) {
 	k.Flags(d.unwanted, d.unguarded)
 	k.Numbers(d.generation, int64(len(d.requests)), int64(len(d.agreed)))
+	k.Times(d.announced)
 	for i := range d.requests {
 		r := &d.requests[i]
-		k.Flags(r.yes, r.no, r.subject.Operation == approval.Issue, r.withdrawn)
+		k.Flags(r.yes, r.no, r.subject.Operation == approval.Issue, r.subject.Operation == approval.Delete, r.withdrawn)
 		k.Numbers(r.subject.Generation, int64(r.subject.Round), int64(len(r.subject.Nonce)))
 		k.bytes = append(append(k.bytes, r.subject.Nonce...), r.subject.CredentialUID...)
 		k.Times(r.subject.Request, r.until)
@@ -74,6 +76,7 @@ var byReviewers = approval.Reference{Kind: "RotationPolicy", Name: "strict"}
 // Observe shows what people were asked and have said.
 func (d *reviewers) Observe(w *World, o *rotation.Observed) {
 	o.Credential.UID, o.Credential.Generation = "uid-"+strconv.Itoa(w.uid), d.generation
+	o.Credential.DeletionRequestedAt = d.announced
 	for i := range o.Versions {
 		if r := w.find(o.Versions[i].Number); r != nil {
 			o.Versions[i].Nonce, o.Versions[i].Agreed = strconv.Itoa(r.Nonce), d.agreedTo(r.Nonce)
@@ -103,7 +106,7 @@ func (d *reviewers) Observe(w *World, o *rotation.Observed) {
 // Look sees what they said, and the spec.
 func (d *reviewers) Look(_, live *World, facts rotation.Facts) bool {
 	if facts.Has(rotation.FactCredential) {
-		d.generation = live.reviewers().generation
+		d.generation, d.announced = live.reviewers().generation, live.reviewers().announced
 	}
 	if facts.Has(rotation.FactConsent) {
 		d.requests, d.unguarded = slices.Clone(live.reviewers().requests), live.reviewers().unguarded
@@ -135,6 +138,8 @@ func (d *reviewers) Act(seen, live *World, step rotation.Step) (known, done bool
 			side.agreed = slices.DeleteFunc(slices.Clone(side.agreed), func(a [2]int64) bool { return a[0] == int64(live.nonces+1) })
 			side.agreed = append(side.agreed, [2]int64{int64(live.nonces + 1), step.Agreed})
 		}
+	case rotation.Retire, rotation.Retain:
+		was.judgeDeletion(seen, live, step)
 	case rotation.Issue:
 		if r := seen.find(step.Version); r != nil {
 			if agreed := d.agreedTo(r.Nonce); agreed != 0 && agreed != was.generation {
@@ -170,12 +175,33 @@ func (d *reviewers) judge(seen, live *World, step rotation.Step) {
 	live.Fault("version %d is begun and nobody has agreed to it", step.Version)
 }
 
+// judgeDeletion tells of a deletion that is begun without the word of people.
+func (d *reviewers) judgeDeletion(seen, live *World, step rotation.Step) {
+	if d.unwanted || d.operation != approval.Delete || !seen.Deleting || !seen.Exists || seen.abandonAll || !seen.CompromisedAt.IsZero() {
+		return
+	}
+	if r := seen.find(step.Version); r != nil && r.Terminating {
+		return // it was deleted by hand, and is kept now
+	}
+	if d.unguarded {
+		live.Fault("version %d is ended on words that nobody guards", step.Version)
+	}
+	for i := range d.requests {
+		r := &d.requests[i]
+		if r.yes && !r.no && r.subject.Operation == approval.Delete && r.subject.CredentialUID == "uid-"+strconv.Itoa(seen.uid) {
+			return
+		}
+	}
+	live.Fault("version %d is ended and nobody has agreed to the deletion", step.Version)
+}
+
 // Events are what people do.
 func (d *reviewers) Events() []Event {
 	when := func(happens func(*World, *reviewers) bool) func(*World, *Process) bool {
 		return func(w *World, _ *Process) bool {
 			d := w.reviewers()
-			did := d.operation != "" && !w.Ending() && happens(w, d)
+			ended := !w.Exists || w.Deleting && d.operation != approval.Delete
+			did := d.operation != "" && !ended && happens(w, d)
 			if did {
 				w.Touch()
 			}
@@ -200,6 +226,13 @@ func (d *reviewers) Events() []Event {
 			return true
 		})},
 		{Name: "the spec is edited", Happens: when(func(_ *World, d *reviewers) bool { d.generation++; return true })},
+		{Name: "its deletion is requested", Happens: when(func(w *World, d *reviewers) bool {
+			if d.operation != approval.Delete || d.announced.Equal(w.Now) {
+				return false
+			}
+			d.announced = w.Now
+			return true
+		})},
 		{Name: "nobody wants to be asked any more", Happens: when(func(_ *World, d *reviewers) bool { d.unwanted = !d.unwanted; return d.unwanted })},
 		{Name: "people want to be asked again", Happens: when(func(_ *World, d *reviewers) bool { d.unwanted = !d.unwanted; return !d.unwanted })},
 		{Name: "decisions are not guarded", Happens: when(func(_ *World, d *reviewers) bool { d.unguarded = !d.unguarded; return d.unguarded })},

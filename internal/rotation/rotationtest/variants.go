@@ -80,6 +80,7 @@ func Variants() []*Variant {
 		{Name: "a workload names a version", Capabilities: of(WriteAhead), Policy: Named().Policy, Dimensions: []func() Dimension{newBusyCopies}},
 		{Name: "people agree to the first version", Capabilities: of(WriteAhead), Policy: onRequest, Dimensions: []func() Dimension{asking(approval.Issue)}},
 		{Name: "people agree to renewals", Class: ShownOnce, Capabilities: of(ShownOnce), Policy: onRequest, Dimensions: []func() Dimension{asking(approval.Renew)}},
+		{Name: "people agree to the deletion", Class: ReadableUnique, Capabilities: of(ReadableUnique), Policy: onRequest, Dimensions: []func() Dimension{asking(approval.Delete)}},
 		{Name: "the previous version is shown", Capabilities: of(WriteAhead), Policy: onRequest, Previous: true},
 		{Name: "the previous version is shown until the upstream ends it", Class: ShownOnce, Capabilities: of(ShownOnce), Policy: onRequest, Life: 16 * time.Minute, Renewals: 2, Previous: true},
 		{Name: "without overlap", Capabilities: with(func(c *rotation.Capabilities) { c.Overlap = false }), Policy: onRequest},
