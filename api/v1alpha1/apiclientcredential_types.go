@@ -568,6 +568,59 @@ type APIClientCredentialStatus struct {
 	//
 	// +optional
 	DeletionApproval DeletionApproval `json:"deletionApproval,omitempty"`
+
+	// History says how the versions that were published came about and ended, oldest first: the
+	// newest sixteen. It is a convenience copy, which is lost with the status; the record is
+	// the operator's log, and the ApprovalRequests where people were asked.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=version
+	// +kubebuilder:validation:MaxItems=16
+	History []HistoryEntry `json:"history,omitempty"`
+}
+
+// HistoryEntry is the life of one version that was published.
+type HistoryEntry struct {
+	// Version is its number.
+	Version int64 `json:"version"`
+
+	// Cause says in a few words why it was made. Example: "older than 90d".
+	//
+	// +optional
+	Cause string `json:"cause,omitempty"`
+
+	// RequestedBy is the user who had changed the spec last or asked by annotation when it was
+	// begun, as admission has proven; absent if that is not known. Example: "bob@example.com".
+	//
+	// +optional
+	RequestedBy string `json:"requestedBy,omitempty"`
+
+	// Approvals are the ApprovalRequests that people had agreed to.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	Approvals []string `json:"approvals,omitempty"`
+
+	// Verification says what was known of it when it was published. Accepted: the upstream had
+	// taken it in a trial. None: the upstream cannot be asked.
+	//
+	// +optional
+	// +kubebuilder:validation:Enum=Accepted;None
+	Verification string `json:"verification,omitempty"`
+
+	// IssuedAt is when it was made, by the API server's clock.
+	IssuedAt metav1.Time `json:"issuedAt"`
+
+	// PublishedAt is when the Secret was first seen to hold it.
+	PublishedAt metav1.Time `json:"publishedAt"`
+
+	// RevokedAt is when it was ended upstream; absent while it lives, and for one that was let go
+	// without being revoked.
+	//
+	// +optional
+	RevokedAt *metav1.Time `json:"revokedAt,omitempty"`
 }
 
 // DeletionApproval is how far people have come with the deletion of a credential.

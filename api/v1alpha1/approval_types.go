@@ -262,6 +262,29 @@ type ApprovalRequestStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Missing []string `json:"missing,omitempty"`
+
+	// Version is the number of the version that was made on it; 0 until one is published, and for
+	// a deletion.
+	//
+	// +optional
+	Version int64 `json:"version,omitempty"`
+
+	// Verification says what was known of that version when it was published: Accepted if the
+	// upstream had taken it in a trial, None if the upstream cannot be asked.
+	//
+	// +optional
+	Verification string `json:"verification,omitempty"`
+
+	// PublishedAt is when the Secret was first seen to hold that version.
+	//
+	// +optional
+	PublishedAt *metav1.Time `json:"publishedAt,omitempty"`
+
+	// RevokedAt is when the version that it follows was ended upstream; of a deletion, when the
+	// last one was.
+	//
+	// +optional
+	RevokedAt *metav1.Time `json:"revokedAt,omitempty"`
 }
 
 // CountedDecision is a decision that counts.

@@ -101,7 +101,7 @@ func decided(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: d.Namespace, Name: d.Spec.RequestRef.Name}}}
 }
 
-// open are the open requests about a credential.
+// open are the requests about a credential whose record is not complete.
 func (r *Reconciler) open(ctx context.Context, credential client.Object) []reconcile.Request {
 	list := &v1alpha1.ApprovalRequestList{}
 	if err := r.Client.List(ctx, list, client.InNamespace(credential.GetNamespace()), client.MatchingFields{IndexCredential: string(credential.GetUID())}); err != nil {
@@ -109,7 +109,8 @@ func (r *Reconciler) open(ctx context.Context, credential client.Object) []recon
 	}
 	var open []reconcile.Request
 	for i := range list.Items {
-		if list.Items[i].Status.State == v1alpha1.ApprovalPending {
+		state := list.Items[i].Status.State
+		if state == v1alpha1.ApprovalPending || state == v1alpha1.ApprovalApproved && !complete(&list.Items[i]) {
 			open = append(open, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
 		}
 	}
@@ -167,12 +168,18 @@ func (r *Reconciler) record(ctx context.Context, request *v1alpha1.ApprovalReque
 	}
 	verdict := Judge(request, decisions.Items, since, now)
 	after := request.DeepCopy()
-	after.Status = describe(verdict, decisions.Items)
-	obsolete, err := r.obsolete(ctx, request)
-	if err != nil {
+	described := describe(verdict, decisions.Items)
+	after.Status.State, after.Status.Decisions, after.Status.Missing = described.State, described.Decisions, described.Missing
+	credential := &v1alpha1.APIClientCredential{}
+	err := r.Client.Get(ctx, types.NamespacedName{Namespace: request.Namespace, Name: request.Spec.CredentialRef.Name}, credential)
+	if client.IgnoreNotFound(err) != nil {
 		return 0, err
 	}
-	if obsolete && verdict.State == approval.Pending {
+	if err != nil || string(credential.UID) != request.Spec.CredentialRef.UID {
+		credential = nil
+	}
+	outcome(after, credential, now)
+	if obsolete(request, credential) && verdict.State == approval.Pending {
 		after.Status.State = v1alpha1.ApprovalObsolete
 	}
 	if !equality.Semantic.DeepEqual(request.Status, after.Status) {
@@ -212,23 +219,46 @@ func describe(v approval.Verdict, decisions []v1alpha1.ApprovalDecision) v1alpha
 	return status
 }
 
+// outcome writes down what was done on an approval, as far as it is known. credential is nil if
+// it is gone.
+func outcome(request *v1alpha1.ApprovalRequest, credential *v1alpha1.APIClientCredential, now time.Time) {
+	status := &request.Status
+	switch {
+	case status.State != v1alpha1.ApprovalApproved || status.RevokedAt != nil:
+		return
+	case credential == nil:
+		// It goes when its last version has ended. Of a renewal it is not known any more when.
+		if request.Spec.Operation == v1alpha1.ApprovalDelete {
+			status.RevokedAt = &metav1.Time{Time: now.Truncate(time.Second)}
+		}
+		return
+	}
+	for i := range credential.Status.History {
+		entry := &credential.Status.History[i]
+		if slices.Contains(entry.Approvals, request.Name) {
+			status.Version, status.Verification, status.PublishedAt = entry.Version, entry.Verification, entry.PublishedAt.DeepCopy()
+		}
+		if entry.Version == request.Spec.Follows && request.Spec.Operation == v1alpha1.ApprovalRenew {
+			status.RevokedAt = entry.RevokedAt.DeepCopy()
+		}
+	}
+}
+
+// complete: nothing is left to be written down about what was done on an approval.
+func complete(request *v1alpha1.ApprovalRequest) bool {
+	status := &request.Status
+	return status.RevokedAt != nil || request.Spec.Operation == v1alpha1.ApprovalIssue && status.PublishedAt != nil
+}
+
 // obsolete: the credential is gone, or wants something else than what people were asked.
-func (r *Reconciler) obsolete(ctx context.Context, request *v1alpha1.ApprovalRequest) (bool, error) {
-	credential := &v1alpha1.APIClientCredential{}
-	err := r.Client.Get(ctx, types.NamespacedName{Namespace: request.Namespace, Name: request.Spec.CredentialRef.Name}, credential)
+func obsolete(request *v1alpha1.ApprovalRequest, credential *v1alpha1.APIClientCredential) bool {
 	switch {
-	case apierrors.IsNotFound(err):
-		return true, nil
-	case err != nil:
-		return false, err
-	}
-	switch {
-	case string(credential.UID) != request.Spec.CredentialRef.UID:
-		return true, nil
+	case credential == nil:
+		return true
 	case request.Spec.Operation == v1alpha1.ApprovalDelete:
-		return !about(credential, request), nil
+		return !about(credential, request)
 	}
-	return credential.DeletionTimestamp != nil || credential.Generation > request.Spec.Generation || credential.Status.Version > request.Spec.Follows, nil
+	return credential.DeletionTimestamp != nil || credential.Generation > request.Spec.Generation || credential.Status.Version > request.Spec.Follows
 }
 
 // about reports whether a request is about the deletion that is asked for today: one that was

@@ -281,13 +281,17 @@ func (s *scope) workloadsOf() []string {
 	return all
 }
 
-// agreement is who has agreed to what is begun, for the log.
-func (s *scope) agreement() []string {
+// agreedTo are the requests that people have agreed to and that a version is begun on.
+func (s *scope) agreedTo(step rotation.Step) []string {
+	if step.Agreed == 0 {
+		return nil
+	}
 	var names []string
 	for i := range s.consent.questions {
 		q := &s.consent.questions[i]
-		for _, d := range record.Judge(&q.request, q.decisions, s.consent.since, s.consent.since).Counted {
-			names = append(names, q.request.Name+": "+d.Approver)
+		about := q.request.Spec.Operation != v1alpha1.ApprovalDelete && q.request.Spec.Follows == step.Replaces
+		if about && record.Judge(&q.request, q.decisions, s.consent.since, s.now).State == approval.Approved {
+			names = append(names, q.request.Name)
 		}
 	}
 	return names

@@ -74,7 +74,7 @@ func (r *Reconciler) createIntent(ctx context.Context, s *scope, step rotation.S
 	r.memory.remember(version.UID, func(m *recollection) { m.clean = true })
 	s.replace(version)
 	s.slots.report(s.issuer, s.uid, true)
-	log.FromContext(ctx).Info("a version is being made", "version", version.Number, "cause", step.Cause, "upstreamName", version.UpstreamName, "requestedBy", s.requester(approval.Renew), "approvedBy", s.agreement())
+	log.FromContext(ctx).Info("a version is being made", "version", version.Number, "cause", step.Cause, "upstreamName", version.UpstreamName, "requestedBy", version.RequestedBy, "approvals", version.Approvals)
 	return nil
 }
 
@@ -136,6 +136,8 @@ func (r *Reconciler) draft(s *scope, step rotation.Step, container string) (jour
 		Class:          s.account.Upstream.Capabilities().Class,
 		Rolls:          step.Rolls,
 		Agreed:         step.Agreed,
+		RequestedBy:    s.requester(approval.Renew),
+		Approvals:      s.agreedTo(step),
 		Seal:           random.seal[:],
 	}
 	if drafter, ok := s.account.Upstream.(upstream.Drafter); ok {

@@ -34,6 +34,7 @@ func (r *Reconciler) publish(ctx context.Context, s *scope, step rotation.Step) 
 	r.memory.remember(v.UID, func(m *recollection) { m.setback = setback{} })
 	s.secret, s.target, s.rewritten = secret, journal.ReadTargetSecret(secret), true
 	s.slots.report(s.issuer, s.uid, false)
+	s.record(ctx, "published", v)
 	r.announce(s, v, step, before)
 	return nil
 }

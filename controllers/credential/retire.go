@@ -130,6 +130,7 @@ func (r *Reconciler) release(ctx context.Context, s *scope, step rotation.Step) 
 	// as soon as the target is let go, and be revoked.
 	s.drop(v.Number)
 	if step.Action == rotation.Release {
+		s.record(ctx, "revoked", &v)
 		r.event(s, corev1.EventTypeNormal, "Revoked", "Revoke", "version %d (%s) is revoked", v.Number, v.UpstreamName)
 	}
 	return nil

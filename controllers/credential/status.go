@@ -71,6 +71,9 @@ func (r *Reconciler) tellNew(s *scope, before, after []metav1.Condition) {
 	if c := appeared(v1alpha1.ConditionRotationOverdue); c != nil {
 		r.event(s, corev1.EventTypeWarning, "RotationOverdue", "Project", "%s", c.Message)
 	}
+	if c := appeared(v1alpha1.ConditionExpiringSoon); c != nil {
+		r.event(s, corev1.EventTypeWarning, "ExpiringSoon", "Project", "%s", c.Message)
+	}
 	if c := appeared(v1alpha1.ConditionRolloutStalled); c != nil {
 		r.event(s, corev1.EventTypeWarning, "RolloutStalled", "Project", "%s", c.Message)
 	}
@@ -95,6 +98,7 @@ func (s *scope) describe(status *v1alpha1.APIClientCredentialStatus, o rotation.
 	status.Consumers = s.describeConsumers(status.Consumers, o, now)
 	status.Rollout = s.describeRollout(status.Rollout, o, now)
 	status.DeletionApproval = s.deletionApproval(o, now)
+	status.History = s.describeHistory(status.History, o, now)
 	status.Rotates, status.Expires, status.Binding = "never", "", nil
 	if o.Target.Published != 0 {
 		status.Expires = "never"
@@ -163,7 +167,7 @@ func (s *scope) describeConditions(conditions *[]metav1.Condition, o rotation.Ob
 		set(v1alpha1.ConditionReady, metav1.ConditionTrue, why)
 		present[v1alpha1.ConditionAttention] = s.attention(step)
 		present[v1alpha1.ConditionRotating] = rotating(o, step, now)
-		present[v1alpha1.ConditionExpiringSoon] = expiring(o, s.policy, now)
+		present[v1alpha1.ConditionExpiringSoon] = expiring(o, s.policy, step, now)
 		present[v1alpha1.ConditionRotationOverdue] = overdue(o, s.policy, now)
 	case why.Stalled:
 		set(v1alpha1.ConditionReady, metav1.ConditionFalse, why)
@@ -271,17 +275,19 @@ func rotating(o rotation.Observed, step rotation.Step, now time.Time) *rotation.
 
 // expiring tells that the upstream ends the published version soon and nothing has taken its
 // place: a routine renewal does so within minutes and is not told.
-func expiring(o rotation.Observed, p rotation.Policy, now time.Time) *rotation.Problem {
+func expiring(o rotation.Observed, p rotation.Policy, step rotation.Step, now time.Time) *rotation.Problem {
 	for i := range o.Versions {
 		v := &o.Versions[i]
 		due := rotation.ExpiresBy(p, v)
 		if v.Number != o.Target.Published || due.IsZero() || now.Before(due.Add(lateRenewal)) {
 			continue
 		}
-		return &rotation.Problem{
-			Reason: v1alpha1.ReasonExpires, Message: fmt.Sprintf("version %d expires at %s and its successor, due since %s, is not published",
-				v.Number, v.ExpiresAt.UTC().Format(time.RFC3339), due.UTC().Format(time.RFC3339)),
+		message := fmt.Sprintf("version %d expires at %s and its successor, due since %s, is not published",
+			v.Number, v.ExpiresAt.UTC().Format(time.RFC3339), due.UTC().Format(time.RFC3339))
+		if step.Notice != nil && step.Notice.Reason == v1alpha1.ReasonApprovalPending {
+			message += ": " + step.Notice.Message // who can keep it from expiring must find himself named
 		}
+		return &rotation.Problem{Reason: v1alpha1.ReasonExpires, Message: message}
 	}
 	return nil
 }

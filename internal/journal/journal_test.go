@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +78,18 @@ func TestAnAdoptedVersionTellsWhereItCameFrom(t *testing.T) {
 	}
 	if !got.Adopted || got.AdoptedFrom != "billing-by-hand" || got.UpstreamID != "id-upstream" || !got.ExpiresAt.Equal(noon.Add(time.Hour)) {
 		t.Errorf("adopted %t from %q as %q until %s", got.Adopted, got.AdoptedFrom, got.UpstreamID, got.ExpiresAt)
+	}
+}
+
+func TestAVersionTellsWhoAskedAndWhoAgreed(t *testing.T) {
+	i := intent()
+	i.RequestedBy, i.Approvals = "bob@example.com", []string{"billing.renew.1", "billing.renew.2"}
+	got, err := ParseSecret(i.Secret())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.RequestedBy != i.RequestedBy || !slices.Equal(got.Approvals, i.Approvals) {
+		t.Errorf("requested by %q, approvals %q", got.RequestedBy, got.Approvals)
 	}
 }
 

@@ -86,6 +86,11 @@ const (
 	// AnnotationAgreed is the generation of the credential's spec that people have agreed to;
 	// absent if none were asked.
 	AnnotationAgreed = prefix + "agreed"
+	// AnnotationRequestedBy is the user who changed the credential's spec last or asked by
+	// annotation when the version was begun; absent if that is not known. AnnotationApprovals are
+	// the names of the requests that people had agreed to; absent if none were asked.
+	AnnotationRequestedBy = prefix + "requested-by"
+	AnnotationApprovals   = prefix + "approvals"
 	// AnnotationClass is the creation class of a version that the upstream makes; absent
 	// for class WriteAhead.
 	AnnotationClass = prefix + "creation-class"

@@ -59,6 +59,10 @@ type Version struct {
 	// Agreed is the generation of the credential's spec that people have agreed to; 0 if none
 	// were asked.
 	Agreed int64
+	// RequestedBy is the user who changed the credential's spec last or asked by annotation, and
+	// Approvals are the names of the requests that people had agreed to, when it was begun.
+	RequestedBy string
+	Approvals   []string
 
 	Holder       string
 	Attempt      int
@@ -124,6 +128,7 @@ func Parse(object metav1.Object) (Version, error) {
 		DeletionPolicy:  a[AnnotationDeletionPolicy],
 		Replaces:        a[AnnotationReplaces],
 		Cause:           a[AnnotationCause],
+		RequestedBy:     a[AnnotationRequestedBy],
 		Holder:          a[AnnotationHolder],
 		Published:       a[AnnotationPublished] != "",
 		RetainedFrom:    a[AnnotationRetainedFrom],
@@ -134,6 +139,9 @@ func Parse(object metav1.Object) (Version, error) {
 		AdoptedFrom:     a[AnnotationAdopted],
 		Wave:            a[AnnotationRollout],
 		meta:            secretMetadata(object),
+	}
+	if names := a[AnnotationApprovals]; names != "" {
+		v.Approvals = strings.Fields(names)
 	}
 	r := reader{annotations: a}
 	v.ClusterID = r.text(AnnotationClusterID)
@@ -306,6 +314,9 @@ type Intent struct {
 	Class          upstream.Class
 	// Agreed is the generation of the spec that people have agreed to; 0 if none were asked.
 	Agreed int64
+	// RequestedBy and Approvals are those of Version.
+	RequestedBy string
+	Approvals   []string
 	// Rolls: workloads are to be restarted when it is published.
 	Rolls bool
 	// Material is what is made here before the call: all of it for class WriteAhead.
@@ -366,6 +377,12 @@ func (i Intent) Secret() *corev1.Secret {
 	}
 	if i.Agreed > 0 {
 		annotations[AnnotationAgreed] = strconv.FormatInt(i.Agreed, 10)
+	}
+	if i.RequestedBy != "" {
+		annotations[AnnotationRequestedBy] = i.RequestedBy
+	}
+	if len(i.Approvals) > 0 {
+		annotations[AnnotationApprovals] = strings.Join(i.Approvals, " ")
 	}
 	if i.Rolls {
 		annotations[AnnotationRollout] = wave(i.Number, hex.EncodeToString(i.Nonce[:]))

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"context"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,7 +14,7 @@ import (
 // is revoked is decided by the operator, which looks at the answers themselves.
 func TestADeletionThatPeopleMustAgreeToIsRefusedUntilTheyHave(t *testing.T) {
 	ns := newNamespace(t, "deletions")
-	bob := newPerson(t, ns, "bob@example.com", nil, writesCredentials+",delete,deletecollection apiclientcredentials")
+	bob := newPerson(t, ns, "bob@example.com", nil, writesCredentials, "deletecollection apiclientcredentials")
 	api := admin(t).Resource(credentials).Namespace(ns)
 	for _, test := range []struct {
 		name  string
@@ -33,12 +34,13 @@ func TestADeletionThatPeopleMustAgreeToIsRefusedUntilTheyHave(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() {
+				ctx := context.WithoutCancel(t.Context())
 				if test.want != "" {
-					_, err := api.Patch(t.Context(), "billing", types.MergePatchType, []byte(`{"status":{"deletionApproval":null}}`), metav1.PatchOptions{}, "status")
+					_, err := api.Patch(ctx, "billing", types.MergePatchType, []byte(`{"status":{"deletionApproval":null}}`), metav1.PatchOptions{}, "status")
 					if err != nil {
 						t.Error(err)
 					}
-					if err := api.Delete(t.Context(), "billing", metav1.DeleteOptions{}); err != nil {
+					if err := api.Delete(ctx, "billing", metav1.DeleteOptions{}); err != nil {
 						t.Error(err)
 					}
 				}

@@ -159,6 +159,21 @@ func (x *tenant) awaitState(r *v1alpha1.ApprovalRequest, want v1alpha1.ApprovalS
 	})
 }
 
+// awaitRecord waits until a request says what was done on it: a version was published, and what it
+// follows was revoked.
+func (x *tenant) awaitRecord(r *v1alpha1.ApprovalRequest, version int64) {
+	x.t.Helper()
+	x.eventually(soon, func() string {
+		if err := x.world.Client.Get(x.ctx, client.ObjectKeyFromObject(r), r); err != nil {
+			return err.Error()
+		}
+		if s := r.Status; s.Version != version || (version > 0 && s.PublishedAt == nil) || s.RevokedAt == nil {
+			return fmt.Sprintf("the record is %+v", s)
+		}
+		return ""
+	})
+}
+
 // byIssuer has the issuer of the namespace demand approval.
 func (x *tenant) byIssuer(demand v1alpha1.ApprovalDemand) {
 	x.t.Helper()
@@ -214,6 +229,8 @@ func TestIssueAndRenewalWaitForPeople(t *testing.T) {
 		t.Errorf("the record (-want +got):\n%s", diff)
 	}
 
+	first := r.Name
+
 	// A renewal that is rejected is not asked again, until somebody asks.
 	bob.requests(time.Now())
 	r = x.asked(2)
@@ -235,6 +252,24 @@ func TestIssueAndRenewalWaitForPeople(t *testing.T) {
 	// The retirement of the predecessor is part of the renewal (hazard H16).
 	x.awaitIdle(1)
 	x.asked(3)
+	x.awaitRecord(r, 2)
+	x.eventually(soon, func() string {
+		var got []v1alpha1.HistoryEntry
+		for _, e := range x.get("billing").Status.History {
+			if e.IssuedAt.IsZero() || e.PublishedAt.Before(&e.IssuedAt) || e.RevokedAt != nil && e.RevokedAt.Before(&e.PublishedAt) {
+				return fmt.Sprintf("the times of version %d are %s, %s, %s", e.Version, e.IssuedAt, e.PublishedAt, e.RevokedAt)
+			}
+			if (e.RevokedAt == nil) != (e.Version == 2) {
+				return fmt.Sprintf("version %d is revoked at %s", e.Version, e.RevokedAt)
+			}
+			e.IssuedAt, e.PublishedAt, e.RevokedAt = metav1.Time{}, metav1.Time{}, nil
+			got = append(got, e)
+		}
+		return cmp.Diff([]v1alpha1.HistoryEntry{
+			{Version: 1, Cause: "first issue", RequestedBy: bob.name, Approvals: []string{first}, Verification: "Accepted"},
+			{Version: 2, Cause: "requested", RequestedBy: bob.name, Approvals: []string{r.Name}, Verification: "Accepted"},
+		}, got)
+	})
 	if reasons := strings.Join(x.reasons("APIClientCredential", "billing"), " "); !strings.HasPrefix(reasons, "ApprovalRequested Issued ApprovalRequested") {
 		t.Errorf("the events are %s", reasons)
 	}
@@ -336,6 +371,7 @@ func TestADeletionWaitsForPeople(t *testing.T) {
 		x.awaitGone(soon, c)
 		x.awaitIdle(0)
 		x.awaitState(r, v1alpha1.ApprovalApproved, alice.name)
+		x.awaitRecord(r, 0)
 	})
 	t.Run("what was deleted around admission waits until they have", func(t *testing.T) {
 		t.Parallel()
