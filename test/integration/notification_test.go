@@ -152,6 +152,77 @@ func TestPeopleAreToldOfEachVersionOnce(t *testing.T) {
 	})
 }
 
+// The reference flow with mails: approvers are asked, the owner is told what they said and what
+// came of it, and each mail comes once.
+func TestApproversAreAskedAndTheOwnerIsToldByMail(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, shared)
+	server := x.mailServer(nil)
+	x.awaitChannel(state{metav1.ConditionTrue, v1alpha1.ReasonDelivers})
+	bob, alice, carol := x.requester(), x.approver("alice@example.com"), x.approver("carol@example.com")
+	x.byIssuer(v1alpha1.ApprovalDemand{Approvers: []string{alice.name, carol.name}})
+	x.create(x.policy("Unlimited", "3s", func(p *v1alpha1.RotationPolicy) {
+		p.Spec.Notifications = []v1alpha1.Notification{
+			{Channel: x.ns, Events: []v1alpha1.NotificationEvent{"ApprovalRequested"}, To: &v1alpha1.Recipients{Approvers: true}},
+			{Channel: x.ns, Events: []v1alpha1.NotificationEvent{"Approved", "Rejected", "Issued", "Renewed"}, To: &v1alpha1.Recipients{Owner: true}},
+		}
+	}))
+	var want []string
+	expect := func(to string, title string) {
+		want = append(want, to+": "+strings.ReplaceAll(title, "billing", x.ns+"/billing"))
+	}
+	asked := func(title string) {
+		t.Helper()
+		expect(alice.name, title)
+		expect(carol.name, title)
+		x.awaitInbox(server, want...)
+	}
+
+	bob.asks(func(c *v1alpha1.APIClientCredential) {
+		metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.AnnotationOwner, bob.name)
+	})
+	r := x.asked(1)
+	asked("Approval is needed for a first version of credential billing")
+	if lack := x.unissued(); lack != "" {
+		t.Fatal(lack)
+	}
+	alice.decides(r, v1alpha1.Approve)
+	expect(bob.name, "Approved: a first version of credential billing")
+	expect(bob.name, "Credential billing was issued as version 1")
+	x.awaitInbox(server, want...)
+
+	bob.requests(time.Now())
+	r = x.asked(2)
+	asked("Approval is needed for the renewal of credential billing")
+	carol.decides(r, v1alpha1.Approve)
+	expect(bob.name, "Approved: the renewal of credential billing")
+	expect(bob.name, "Credential billing was renewed: version 2")
+	x.awaitInbox(server, want...)
+	x.awaitIdle(1)
+
+	bob.requests(time.Now())
+	r = x.asked(3)
+	asked("Approval is needed for the renewal of credential billing")
+	alice.decides(r, v1alpha1.Reject)
+	expect(bob.name, "Rejected: the renewal of credential billing")
+	x.awaitInbox(server, want...)
+	slices.Sort(want)
+	x.throughout(3*time.Second, func() string { return cmp.Diff(want, inbox(server)) })
+
+	// Who asks, why, and what becomes of it stand in the mail to those who decide.
+	for _, m := range server.Mails() {
+		if err := canaries.Find("a mail", m.Data); err != nil {
+			t.Error(err)
+		}
+	}
+	first := server.Mails()[0].Data
+	for _, part := range []string{"Asked for by: bob@example.com", "Why now: first issue", "nothing is issued"} {
+		if !strings.Contains(first, part) {
+			t.Errorf("the mail to approvers does not say %q:\n%s", part, first)
+		}
+	}
+}
+
 func TestAWebhookIsToldAndCanTellWhoSpeaks(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, shared)
