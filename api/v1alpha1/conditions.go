@@ -266,7 +266,7 @@ const (
 	ReasonDeliveryRefused = "DeliveryRefused"
 )
 
-// Reasons of a RotationPolicy's Accepted and RenewalsDue.
+// Reasons of a RotationPolicy's Accepted, RenewalsDue and Attention.
 const (
 	// ReasonAccepted: the policy is applied.
 	ReasonAccepted = "Accepted"
@@ -275,6 +275,12 @@ const (
 	// ReasonRenewedInTurn: more credentials are due than are renewed at a time; they follow each
 	// other.
 	ReasonRenewedInTurn = "RenewedInTurn"
+	// ReasonChannelNotFound: a NotificationChannel that the policy names does not exist, so nothing
+	// is told over it.
+	ReasonChannelNotFound = "ChannelNotFound"
+	// ReasonChannelNotAllowed: a NotificationChannel that the policy names does not allow a namespace
+	// that the policy applies in, so nothing about its credentials is told over it.
+	ReasonChannelNotAllowed = "ChannelNotAllowed"
 )
 
 // Annotations that people set.

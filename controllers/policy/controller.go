@@ -80,7 +80,8 @@ func Setup(mgr ctrl.Manager, server ServerClock, underWay UnderWay, clusterKinds
 	if clusterKinds {
 		// They have no namespace, which tells their requests from the others'.
 		c = c.Watches(&v1alpha1.ClusterRotationPolicy{}, r.recount(), changed).
-			WatchesMetadata(&corev1.Namespace{}, r.recount(), builder.WithPredicates(predicate.LabelChangedPredicate{}))
+			WatchesMetadata(&corev1.Namespace{}, r.recount(), builder.WithPredicates(predicate.LabelChangedPredicate{})).
+			Watches(&v1alpha1.NotificationChannel{}, handler.EnqueueRequestsFromMapFunc(r.naming), changed)
 	}
 	return c.
 		For(&v1alpha1.RotationPolicy{}, changed).
@@ -90,7 +91,7 @@ func Setup(mgr ctrl.Manager, server ServerClock, underWay UnderWay, clusterKinds
 		Complete(r)
 }
 
-// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=rotationpolicies;clusterrotationpolicies,verbs=get;list;watch
+// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=rotationpolicies;clusterrotationpolicies;notificationchannels,verbs=get;list;watch
 // +kubebuilder:rbac:groups=credentials.claviger.dev,resources=rotationpolicies/status;clusterrotationpolicies/status,verbs=update;patch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=credentials.claviger.dev,resources=apiclientcredentials,verbs=get;list;watch
@@ -151,7 +152,7 @@ func (r *Reconciler) count(ctx context.Context, policy v1alpha1.Policy, now time
 	if err := r.Client.List(ctx, &list, client.InNamespace(policy.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
 		return counted, fmt.Errorf("list the credentials: %w", err)
 	}
-	resolvers := map[string]resolver{}
+	resolvers, places := map[string]resolver{}, map[string]Place{}
 	for i := range list.Items {
 		namespace := list.Items[i].Namespace
 		if _, known := resolvers[namespace]; !known {
@@ -166,8 +167,11 @@ func (r *Reconciler) count(ctx context.Context, policy v1alpha1.Policy, now time
 			continue
 		}
 		counted.add(&list.Items[i], r.UnderWay(list.Items[i].UID), now)
+		places[namespace] = resolvers[namespace].place
 	}
-	return counted, nil
+	var err error
+	counted.mute, err = r.muted(ctx, policy, places)
+	return counted, err
 }
 
 // Gather reads the policies that may apply in a namespace, and what the namespace is like,
@@ -214,6 +218,24 @@ func (r *Reconciler) tell(policy v1alpha1.Policy, before []metav1.Condition) {
 	if c := meta.FindStatusCondition(policy.PolicyStatus().Conditions, v1alpha1.ConditionRenewalsDue); c != nil && meta.FindStatusCondition(before, c.Type) == nil {
 		r.Recorder.Eventf(policy, nil, corev1.EventTypeNormal, "RenewalsDue", "Count", "%s", c.Message)
 	}
+	if c := meta.FindStatusCondition(policy.PolicyStatus().Conditions, v1alpha1.ConditionAttention); c != nil {
+		if was := meta.FindStatusCondition(before, c.Type); was == nil || was.Reason != c.Reason {
+			r.Recorder.Eventf(policy, nil, corev1.EventTypeWarning, c.Reason, "Notify", "%s", c.Message)
+		}
+	}
+}
+
+// naming wakes the policies that name a channel.
+func (r *Reconciler) naming(ctx context.Context, channel client.Object) []reconcile.Request {
+	keys, err := r.users(ctx, channel.GetName())
+	if err != nil {
+		return nil // only a cache that has not started fails, and it replays everything
+	}
+	var requests []reconcile.Request
+	for _, key := range keys {
+		requests = append(requests, reconcile.Request{NamespacedName: key})
+	}
+	return requests
 }
 
 func (r *Reconciler) last(key types.NamespacedName) write {

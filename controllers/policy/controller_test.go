@@ -151,6 +151,22 @@ func (w *world) shows(name, reason string, credentials, notReady int64) {
 	})
 }
 
+// attention waits until a policy's Attention has a reason; none if it is empty.
+func (w *world) attention(name, reason string) {
+	w.Helper()
+	p := &v1alpha1.RotationPolicy{}
+	w.until(name+" says "+reason, func() error {
+		if err := w.client.Get(w.Context(), types.NamespacedName{Namespace: "default", Name: name}, p); err != nil {
+			return err
+		}
+		c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionAttention)
+		if c == nil && reason == "" && p.Status.ObservedGeneration == p.Generation || c != nil && c.Reason == reason {
+			return nil
+		}
+		return fmt.Errorf("%+v", p.Status)
+	})
+}
+
 func rotation(name string, selector *metav1.LabelSelector, windows ...v1alpha1.Window) *v1alpha1.RotationPolicy {
 	return &v1alpha1.RotationPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: name},

@@ -230,7 +230,10 @@ func Resolve(credential *v1alpha1.APIClientCredential, candidates Candidates) Re
 }
 
 // resolver answers for many credentials of one namespace.
-type resolver struct{ namespaced, cluster level }
+type resolver struct {
+	place               Place
+	namespaced, cluster level
+}
 
 func newResolver(c Candidates) resolver {
 	var namespaced, cluster []v1alpha1.Policy
@@ -242,7 +245,7 @@ func newResolver(c Candidates) resolver {
 			cluster = append(cluster, p)
 		}
 	}
-	return resolver{namespaced: newLevel(namespaced), cluster: newLevel(cluster)}
+	return resolver{place: c.Place, namespaced: newLevel(namespaced), cluster: newLevel(cluster)}
 }
 
 func (r resolver) resolve(credential *v1alpha1.APIClientCredential) Resolution {

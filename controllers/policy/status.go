@@ -20,6 +20,8 @@ type tally struct {
 	credentials, notReady, due, renewing, failing int64
 	// next is when the next one counts as due; zero if none will.
 	next time.Time
+	// mute is why some of the policy's notifications are not told.
+	mute mute
 }
 
 // add counts one credential. Whether a renewal is due is read from its status, where whoever
@@ -78,6 +80,15 @@ func projected(policy v1alpha1.Policy, counted tally, now metav1.Time) v1alpha1.
 		accepted.Message = strings.ReplaceAll(err.Error(), "\n", "; ")
 	}
 	meta.SetStatusCondition(&status.Conditions, accepted)
+	if counted.mute == (mute{}) {
+		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionAttention)
+	} else {
+		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+			Type: v1alpha1.ConditionAttention, Status: metav1.ConditionTrue,
+			Reason: counted.mute.reason, Message: counted.mute.message,
+			ObservedGeneration: policy.GetGeneration(), LastTransitionTime: now,
+		})
+	}
 	if counted.due == 0 {
 		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionRenewalsDue)
 		return status

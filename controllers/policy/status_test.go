@@ -43,6 +43,21 @@ func TestProjected(t *testing.T) {
 		t.Errorf("status when all are renewed (-want +got):\n%s", diff)
 	}
 
+	p.Status = first
+	mistyped := projected(&p, tally{credentials: 5, notReady: 2, mute: mute{"ChannelNotFound", "mial"}}, metav1.NewTime(born))
+	want = first
+	want.Conditions = []metav1.Condition{accepted, {
+		Type: "Attention", Status: metav1.ConditionTrue, Reason: "ChannelNotFound", Message: "mial",
+		ObservedGeneration: 3, LastTransitionTime: metav1.NewTime(born),
+	}}
+	if diff := cmp.Diff(want, mistyped); diff != "" {
+		t.Errorf("status of a policy whose channel does not exist (-want +got):\n%s", diff)
+	}
+	p.Status = mistyped
+	if diff := cmp.Diff(first, projected(&p, tally{credentials: 5, notReady: 2}, metav1.NewTime(born))); diff != "" {
+		t.Errorf("status when the channel appeared (-want +got):\n%s", diff)
+	}
+
 	p.Status, p.Generation, p.Spec.Overlap = first, 4, "100d"
 	later := metav1.NewTime(born.Add(time.Hour))
 	got := projected(&p, tally{credentials: 5, notReady: 2}, later).Conditions[0]
@@ -85,7 +100,7 @@ func TestTally(t *testing.T) {
 			}
 			var got tally
 			got.add(c, tc.underWay, born)
-			if diff := cmp.Diff(tc.wantAfter, got, cmp.AllowUnexported(tally{})); diff != "" {
+			if diff := cmp.Diff(tc.wantAfter, got, cmp.AllowUnexported(tally{}, mute{})); diff != "" {
 				t.Errorf("counts (-want +got):\n%s", diff)
 			}
 		})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -221,6 +222,43 @@ func TestApproversAreAskedAndTheOwnerIsToldByMail(t *testing.T) {
 			t.Errorf("the mail to approvers does not say %q:\n%s", part, first)
 		}
 	}
+}
+
+// A name that is mistyped would otherwise be noticed by the mail that never came.
+func TestAPolicySaysThatItsChannelCannotBeUsed(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, shared)
+	says := func(want string, parts ...string) {
+		t.Helper()
+		// What a policy says is counted anew every 30 seconds.
+		x.eventually(30*time.Second+soon, func() string {
+			p := &v1alpha1.RotationPolicy{}
+			if err := x.world.Client.Get(x.ctx, x.key("quarterly"), p); err != nil {
+				return err.Error()
+			}
+			c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionAttention)
+			if want == "" && c == nil && p.Status.ObservedGeneration == p.Generation {
+				return ""
+			}
+			return lacks(p.Status.Conditions, v1alpha1.ConditionAttention, state{metav1.ConditionTrue, want}, parts)
+		})
+	}
+	policy := x.policy("Unlimited", "2s", x.notifying(&v1alpha1.Recipients{Addresses: []string{"ops@example.com"}}, "Issued"))
+	policy.Name = "quarterly"
+	x.create(policy)
+	says(v1alpha1.ReasonChannelNotFound, x.ns)
+	server := x.mailServer(func(s *v1alpha1.NotificationChannelSpec) { s.AllowedNamespaces.Names = []string{"elsewhere"} })
+	says(v1alpha1.ReasonChannelNotAllowed, x.ns+" does not allow namespace "+x.ns)
+	outside := *x
+	outside.ns = ""
+	update(&outside, x.ns, &v1alpha1.NotificationChannel{}, func(c *v1alpha1.NotificationChannel) { c.Spec.AllowedNamespaces.Names = []string{x.ns} })
+	says("")
+	x.create(x.issuer())
+	x.create(x.credential())
+	x.awaitInbox(server, "ops@example.com: Credential "+x.ns+"/billing was issued as version 1")
+	x.eventually(soon, func() string {
+		return cmp.Diff([]string{v1alpha1.ReasonChannelNotFound, v1alpha1.ReasonChannelNotAllowed}, x.reasons("RotationPolicy", "quarterly"))
+	})
 }
 
 func TestAWebhookIsToldAndCanTellWhoSpeaks(t *testing.T) {
