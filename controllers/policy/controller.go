@@ -225,7 +225,8 @@ func (r *Reconciler) tell(policy v1alpha1.Policy, before []metav1.Condition) {
 	}
 }
 
-// naming wakes the policies that name a channel.
+// naming wakes the policies that name a channel, and lets them rest no longer: channels change
+// seldom, and who has just made the one that was missing looks at once.
 func (r *Reconciler) naming(ctx context.Context, channel client.Object) []reconcile.Request {
 	keys, err := r.users(ctx, channel.GetName())
 	if err != nil {
@@ -233,6 +234,7 @@ func (r *Reconciler) naming(ctx context.Context, channel client.Object) []reconc
 	}
 	var requests []reconcile.Request
 	for _, key := range keys {
+		r.hurry(key)
 		requests = append(requests, reconcile.Request{NamespacedName: key})
 	}
 	return requests
@@ -251,6 +253,16 @@ func (r *Reconciler) wrote(key types.NamespacedName, w write) {
 		r.writes = map[types.NamespacedName]write{}
 	}
 	r.writes[key] = w
+}
+
+// hurry forgets when a policy's status was written last, not from what.
+func (r *Reconciler) hurry(key types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if last, ok := r.writes[key]; ok {
+		last.at = time.Time{}
+		r.writes[key] = last
+	}
 }
 
 func (r *Reconciler) forget(key types.NamespacedName) {

@@ -230,8 +230,7 @@ func TestAPolicySaysThatItsChannelCannotBeUsed(t *testing.T) {
 	x := newTenant(t, shared)
 	says := func(want string, parts ...string) {
 		t.Helper()
-		// What a policy says is counted anew every 30 seconds.
-		x.eventually(30*time.Second+soon, func() string {
+		x.eventually(soon, func() string {
 			p := &v1alpha1.RotationPolicy{}
 			if err := x.world.Client.Get(x.ctx, x.key("quarterly"), p); err != nil {
 				return err.Error()
