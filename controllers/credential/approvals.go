@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -308,4 +309,12 @@ func (r *Reconciler) credentialDecided(ctx context.Context, o client.Object) []r
 		return nil // a decision about nothing; a request that comes later wakes by itself
 	}
 	return record.CredentialAsked(ctx, request)
+}
+
+// deletionAnswered: what people have said about a deletion is on record now, and the status of the
+// credential may say so.
+func deletionAnswered(e event.UpdateEvent) bool {
+	before, ok := e.ObjectOld.(*v1alpha1.ApprovalRequest)
+	after, also := e.ObjectNew.(*v1alpha1.ApprovalRequest)
+	return ok && also && after.Spec.Operation == v1alpha1.ApprovalDelete && before.Status.State != after.Status.State
 }

@@ -48,7 +48,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, wor
 			WatchesMetadata(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.credentialsIn), builder.WithPredicates(predicate.LabelChangedPredicate{}))
 	}
 	return c.
-		Watches(&v1alpha1.ApprovalRequest{}, handler.EnqueueRequestsFromMapFunc(record.CredentialAsked), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.ApprovalRequest{}, handler.EnqueueRequestsFromMapFunc(record.CredentialAsked),
+			builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.Funcs{UpdateFunc: deletionAnswered}))).
 		Watches(&v1alpha1.ApprovalDecision{}, handler.EnqueueRequestsFromMapFunc(r.credentialDecided), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(recordedCredential)).
 		Watches(&v1alpha1.CredentialIssuer{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfIssuer), asked).

@@ -87,7 +87,7 @@ func readSettings(getenv func(string) string) (settings, error) {
 
 // deadline bounds everything after the builds.
 func (s settings) deadline() time.Duration {
-	return 150*time.Second + time.Duration(s.rotations)*50*time.Second
+	return 180*time.Second + time.Duration(s.rotations)*50*time.Second
 }
 
 // demo sets the stage, plays and clears up, whatever happens in between.
@@ -136,6 +136,9 @@ func play(ctx context.Context, stage *stage, fail context.CancelCauseFunc) (*sum
 	}
 	if err := stage.rehearse(ctx); err != nil {
 		return nil, fmt.Errorf("the rehearsal: %w", err)
+	}
+	if err := stage.review(ctx); err != nil {
+		return nil, fmt.Errorf("the review: %w", err)
 	}
 	return stage.perform(ctx)
 }

@@ -221,6 +221,11 @@ func (s *stage) guarded(ctx context.Context) error {
 
 // apply has kubectl apply manifests from a file, as a user would.
 func (s *stage) apply(ctx context.Context, name string, objects ...runtime.Object) error {
+	return s.kubectl(ctx, name, objects, "apply", "--server-side")
+}
+
+// kubectl runs a command of kubectl on a file with manifests.
+func (s *stage) kubectl(ctx context.Context, name string, objects []runtime.Object, command ...string) error {
 	text, err := manifests(objects...)
 	if err != nil {
 		return err
@@ -229,7 +234,7 @@ func (s *stage) apply(ctx context.Context, name string, objects ...runtime.Objec
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return err
 	}
-	_, err = s.plane.Kubectl(ctx, "apply", "--server-side", "--filename", file)
+	_, err = s.plane.Kubectl(ctx, append(command, "--filename", file)...)
 	return err
 }
 

@@ -6,7 +6,7 @@ const defaultText = `{{.Title}}.
 
 {{if eq .Event "ApprovalRequested"}}Nothing is done until it is approved.
 {{else if eq .Event "Rejected"}}It is not done, and not asked again until something changes or a person asks.
-{{else if eq .Event "Approved"}}It is done now.
+{{else if eq .Event "Approved"}}{{if eq .Approval.Operation "Delete"}}The credential can be deleted now.{{else}}It is done now.{{end}}
 {{else if eq .Event "Issued"}}The Secret {{.Secret}} of the namespace {{.Namespace}} holds it.
 {{else if eq .Event "Renewed"}}The Secret {{.Secret}} of the namespace {{.Namespace}} holds it. The version before stays valid until
 its overlap has passed: let what uses the credential read the Secret anew.
@@ -38,7 +38,7 @@ const defaultHTML = `<!DOCTYPE html>
 <h2>{{.Title}}</h2>
 {{if eq .Event "ApprovalRequested"}}<p>Nothing is done until it is approved.</p>
 {{else if eq .Event "Rejected"}}<p>It is not done, and not asked again until something changes or a person asks.</p>
-{{else if eq .Event "Approved"}}<p>It is done now.</p>
+{{else if eq .Event "Approved"}}<p>{{if eq .Approval.Operation "Delete"}}The credential can be deleted now.{{else}}It is done now.{{end}}</p>
 {{else if eq .Event "Issued"}}<p>The Secret <b>{{.Secret}}</b> of the namespace {{.Namespace}} holds it.</p>
 {{else if eq .Event "Renewed"}}<p>The Secret <b>{{.Secret}}</b> of the namespace {{.Namespace}} holds it. The version before stays valid until
 its overlap has passed: let what uses the credential read the Secret anew.</p>
