@@ -39,6 +39,7 @@ func deletionDecisions() []decision {
 	}}
 	byHand := func(f *facts) { f.Versions[0].Terminating = true }
 	return []decision{
+		{"nobody is asked about a deletion that nobody wants", both(asks, func(f *facts) { f.policy.RotateAfter = interval.Unlimited() }), Step{Action: Wait}},
 		{"a deletion is asked about when it is requested", both(asks, requested), ask("its deletion was requested", about)},
 		{"what was asked goes on as before", both(asks, requested, heard(about, approval.Pending)), Step{Action: Wait, Until: in(days)}},
 		{"so does what nobody may delete", both(asks, requested, heard(about, approval.Rejected), func(f *facts) { f.policy.RotateAfter = interval.Unlimited() }), Step{Action: Wait}},
@@ -197,6 +198,23 @@ func consentDecisions(t *testing.T) []decision {
 		}},
 		{"what was declared compromised waits for nobody (C8.10)", both(asks, func(f *facts) { f.Credential.CompromisedAt = ago(time.Hour) }), Step{
 			Action: CreateIntent, Version: 2, Cause: "version 1 was declared compromised", Answers: ago(time.Hour), Replaces: 1, Needs: intentFacts,
+		}},
+		{"a request that is too far ahead is not what people are asked about", both(old, asks, func(f *facts) { f.Credential.RotateRequestedAt = in(time.Hour) }), ask(strict, renewal)},
+		{"who has to answer first is waited for", both(old, asks, both2, heard(strict, renewal, approval.Pending), heard(shared, renewal, approval.Pending, func(a *Asked) { a.Until = in(time.Hour) })), Step{
+			Action: Wait, Until: in(time.Hour), Notice: &Problem{Reason: "ApprovalPending", Message: "a successor waits for people: " + one +
+				"; request billing.shared of ClusterCredentialIssuer shared, until 2026-03-04T13:00:00Z"},
+		}},
+		{"a time to answer that never ends comes last", both(old, asks, both2, heard(strict, renewal, approval.Pending), heard(shared, renewal, approval.Pending, func(a *Asked) { a.Until = time.Time{} })), Step{
+			Action: Wait, Until: in(days), Notice: &Problem{Reason: "ApprovalPending", Message: "a successor waits for people: " + one +
+				"; request billing.shared of ClusterCredentialIssuer shared"},
+		}},
+		{"another beginning is another question", both(asks, func(f *facts) {
+			v := made(3)
+			v.Failed, v.FailedAt, v.Failures, v.Terminating, v.Revoked, v.RevokedNoted = true, ago(days), 1, true, true, true
+			f.Target, f.Versions = Target{}, []Version{v}
+		}, heard(strict, beginning, approval.Approved)), Step{
+			Action: AskApproval, Cause: "no version is left that could be published", Needs: consentFacts,
+			Ask: &Ask{Reference: strict, Subject: approval.Subject{CredentialUID: "uid", Generation: 7, Operation: approval.Issue, Nonce: "after 2"}},
 		}},
 		{"people are asked before the first version", both(asks, first), Step{
 			Action: AskApproval, Cause: "first issue", Ask: &Ask{Reference: strict, Subject: beginning}, Needs: consentFacts,

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -407,6 +408,40 @@ func TestADeletionWaitsForPeople(t *testing.T) {
 		x.awaitGone(soon, c)
 		x.awaitIdle(0)
 	})
+}
+
+// The record goes when its time is over, with its decisions, and nothing is done on what was
+// forgotten.
+func TestARequestIsKeptForItsTime(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, shared)
+	bob, alice := x.requester(), x.approver("alice@example.com")
+	x.byIssuer(v1alpha1.ApprovalDemand{Expiry: "20s", Retain: "2s"})
+	bob.asks()
+	r := x.asked(1)
+	alice.decides(r, v1alpha1.Reject)
+	x.awaitState(r, v1alpha1.ApprovalRejected, alice.name)
+	x.eventually(soon, func() string {
+		requests, decisions := &v1alpha1.ApprovalRequestList{}, &v1alpha1.ApprovalDecisionList{}
+		if err := errors.Join(x.world.Client.List(x.ctx, requests, client.InNamespace(x.ns)), x.world.Client.List(x.ctx, decisions, client.InNamespace(x.ns))); err != nil {
+			return err.Error()
+		}
+		for i := range requests.Items {
+			if requests.Items[i].UID == r.UID {
+				return "the request is still there"
+			}
+		}
+		if len(decisions.Items) > 0 {
+			return "the decision is still there"
+		}
+		return ""
+	})
+	if now := time.Now(); now.Before(r.Spec.RetainUntil.Time.Add(-2 * time.Second)) {
+		t.Errorf("it was deleted before %s", r.Spec.RetainUntil)
+	}
+	if lack := x.unissued(); lack != "" {
+		t.Error(lack)
+	}
 }
 
 // Hazard C8: approval is not decided by the tenant. What admission refuses of it is tested in
