@@ -233,12 +233,13 @@ type Notification struct {
 	// answered. Issued: the first version is published. Renewed: a successor is. Revoked: a
 	// version that was published exists no more. Failing: the credential says Stalled or
 	// Attention for more than a minute. Expiring: it says ExpiringSoon. UptakeStalled: it says
-	// so. Example: ["Issued", "Renewed"].
+	// so. OrphanSuspected: a version may live upstream and cannot be found there. Example:
+	// ["Issued", "Renewed"].
 	//
 	// +required
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=9
+	// +kubebuilder:validation:MaxItems=10
 	Events []NotificationEvent `json:"events"`
 
 	// To is who gets mail. Channels that are no mail have one receiver and need none.
@@ -249,7 +250,7 @@ type Notification struct {
 
 // NotificationEvent is something that is told.
 //
-// +kubebuilder:validation:Enum=ApprovalRequested;Approved;Rejected;Issued;Renewed;Revoked;Failing;Expiring;UptakeStalled
+// +kubebuilder:validation:Enum=ApprovalRequested;Approved;Rejected;Issued;Renewed;Revoked;Failing;Expiring;UptakeStalled;OrphanSuspected
 type NotificationEvent string
 
 // Recipients are who gets mail.

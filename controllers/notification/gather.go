@@ -3,7 +3,9 @@ package notification
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -20,7 +22,7 @@ import (
 
 // gather reads what is with a credential: from the cache to see whether anything has to be
 // told, and live before it is.
-func gather(ctx context.Context, reader client.Reader, key types.NamespacedName, uid types.UID) (notify.Facts, error) {
+func (t *Teller) gather(ctx context.Context, reader client.Reader, key types.NamespacedName, uid types.UID) (notify.Facts, error) {
 	credential := &v1alpha1.APIClientCredential{}
 	err := reader.Get(ctx, key, credential)
 	if err != nil && !apierrors.IsNotFound(err) {
@@ -36,7 +38,54 @@ func gather(ctx context.Context, reader client.Reader, key types.NamespacedName,
 	if f.Approvals, err = approvals(ctx, reader, key.Namespace, string(uid)); err != nil {
 		return f, err
 	}
+	issuers, err := suspecting(ctx, reader, key.Namespace)
+	if err != nil {
+		return f, err
+	}
+	f.Orphans = orphans(issuers, journal.UpstreamPrefix(t.ClusterID, string(uid)))
 	return f, nil
+}
+
+// suspecting are the issuers that versions of a namespace may have been made with. The
+// credential does not say which: it may be gone, or have moved to another.
+func suspecting(ctx context.Context, reader client.Reader, namespace string) ([]v1alpha1.Issuer, error) {
+	var found []v1alpha1.Issuer
+	var list v1alpha1.CredentialIssuerList
+	if err := reader.List(ctx, &list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("list the issuers: %w", err)
+	}
+	for i := range list.Items {
+		found = append(found, &list.Items[i])
+	}
+	var shared v1alpha1.ClusterCredentialIssuerList
+	if err := reader.List(ctx, &shared, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("list the issuers of the cluster: %w", err)
+	}
+	for i := range shared.Items {
+		found = append(found, &shared.Items[i])
+	}
+	return found, nil
+}
+
+// orphans are the versions of one credential that issuers list as living upstream, perhaps. They
+// are known by the beginning of their names, which no other credential shares, not even one that
+// gets the same name later.
+func orphans(issuers []v1alpha1.Issuer, prefix string) []notify.Orphan {
+	var found []notify.Orphan
+	for _, issuer := range issuers {
+		newest := issuer.IssuerStatus().Unresolved.Newest
+		for _, o := range slices.Backward(newest) { // oldest first, as it happened
+			if !strings.HasPrefix(o.Name, prefix) {
+				continue
+			}
+			detail := o.Reason + " Upstream it is called " + o.Name
+			if o.Container != "" {
+				detail += ", in " + o.Container
+			}
+			found = append(found, notify.Orphan{Name: o.Name, Detail: detail + "."})
+		}
+	}
+	return found
 }
 
 // describe puts a credential into the words of notify.

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/journal"
 	"github.com/claviger-dev/claviger/internal/notify"
 	"github.com/claviger-dev/claviger/internal/upstream"
 )
@@ -48,6 +49,25 @@ func TestAChannelSaysWhetherItWorks(t *testing.T) {
 				t.Errorf("got %v, want %s", got, tc.want)
 			}
 		})
+	}
+}
+
+func TestWhatMayLiveUpstreamIsKnownByItsName(t *testing.T) {
+	mine, others := journal.UpstreamPrefix("cluster", "mine"), journal.UpstreamPrefix("cluster", "others")
+	issuer, shared := &v1alpha1.CredentialIssuer{}, &v1alpha1.ClusterCredentialIssuer{}
+	issuer.Status.Unresolved.Newest = []v1alpha1.SuspectedOrphan{
+		{Name: mine + "c", Reason: "Version 3 of credential payments/billing: its answer was lost."},
+		{Name: others + "b", Reason: "Version 2 of credential payments/billing: its answer was lost."},
+		{Name: mine + "a", Container: "org/catalog", Reason: "Version 1 of credential payments/billing: its answer was lost."},
+	}
+	shared.Status.Unresolved.Newest = []v1alpha1.SuspectedOrphan{{Name: mine + "d", Reason: "R."}}
+	want := []notify.Orphan{
+		{Name: mine + "a", Detail: "Version 1 of credential payments/billing: its answer was lost. Upstream it is called " + mine + "a, in org/catalog."},
+		{Name: mine + "c", Detail: "Version 3 of credential payments/billing: its answer was lost. Upstream it is called " + mine + "c."},
+		{Name: mine + "d", Detail: "R. Upstream it is called " + mine + "d."},
+	}
+	if diff := cmp.Diff(want, orphans([]v1alpha1.Issuer{issuer, shared}, mine)); diff != "" {
+		t.Error(diff)
 	}
 }
 

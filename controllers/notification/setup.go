@@ -2,6 +2,7 @@ package notification
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,6 +33,8 @@ const (
 // Options are the settings.
 type Options struct {
 	Server ServerClock
+	// ClusterID is part of the names that versions have upstream.
+	ClusterID string
 	// OperatorNamespace holds records, and the Secrets and ConfigMaps that channels name.
 	OperatorNamespace string
 	// AllowInsecure allows http and loopback; for tests and the demo.
@@ -49,13 +52,15 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		}
 	}
 	recorded := builder.WithPredicates(predicate.NewPredicateFuncs(isRecord))
-	teller := &Teller{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Server: o.Server, records: store}
+	teller := &Teller{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Server: o.Server, ClusterID: o.ClusterID, records: store}
 	changed := builder.WithPredicates(predicate.GenerationChangedPredicate{})
 	err := ctrl.NewControllerManagedBy(mgr).Named("notification").
 		For(&v1alpha1.APIClientCredential{}).
 		Watches(&v1alpha1.RotationPolicy{}, handler.EnqueueRequestsFromMapFunc(teller.credentialsOf), changed).
 		Watches(&v1alpha1.ClusterRotationPolicy{}, handler.EnqueueRequestsFromMapFunc(teller.credentialsOf), changed).
 		Watches(&v1alpha1.ApprovalRequest{}, handler.EnqueueRequestsFromMapFunc(record.CredentialAsked)).
+		Watches(&v1alpha1.CredentialIssuer{}, handler.EnqueueRequestsFromMapFunc(teller.suspected), builder.WithPredicates(suspects())).
+		Watches(&v1alpha1.ClusterCredentialIssuer{}, handler.EnqueueRequestsFromMapFunc(teller.suspected), builder.WithPredicates(suspects())).
 		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(named), builder.WithPredicates(gone())).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(named), recorded).
 		Complete(teller)
@@ -84,6 +89,42 @@ func (t *Teller) credentialsOf(ctx context.Context, policy client.Object) []reco
 		requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
 	}
 	return requests
+}
+
+// suspected are the credentials whose versions an issuer lists as living upstream, perhaps.
+func (t *Teller) suspected(ctx context.Context, o client.Object) []reconcile.Request {
+	issuer, ok := o.(v1alpha1.Issuer)
+	if !ok {
+		return nil
+	}
+	var list v1alpha1.APIClientCredentialList
+	if err := t.Client.List(ctx, &list, client.InNamespace(issuer.GetNamespace()), client.UnsafeDisableDeepCopy); err != nil {
+		return nil // only a cache that has not started fails, and it replays everything
+	}
+	var requests []reconcile.Request
+	for i := range list.Items {
+		if len(orphans([]v1alpha1.Issuer{issuer}, journal.UpstreamPrefix(t.ClusterID, string(list.Items[i].UID)))) > 0 {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return requests
+}
+
+// suspects passes issuers that list what may live upstream when the list has changed.
+func suspects() predicate.Predicate {
+	unresolved := func(o client.Object) []v1alpha1.SuspectedOrphan {
+		if issuer, ok := o.(v1alpha1.Issuer); ok {
+			return issuer.IssuerStatus().Unresolved.Newest
+		}
+		return nil
+	}
+	return predicate.Funcs{
+		CreateFunc: func(e event.CreateEvent) bool { return len(unresolved(e.Object)) > 0 },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			return len(unresolved(e.ObjectNew)) > 0 && !slices.Equal(unresolved(e.ObjectOld), unresolved(e.ObjectNew))
+		},
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
+	}
 }
 
 // named is the credential that a version Secret or a record names.

@@ -28,11 +28,13 @@ type Teller struct {
 	// Live reads past the cache.
 	Live   client.Reader
 	Server ServerClock
+	// ClusterID is part of the names that versions have upstream.
+	ClusterID string
 
 	records records
 }
 
-// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=apiclientcredentials;rotationpolicies;clusterrotationpolicies;notificationchannels;approvalrequests,verbs=get;list;watch
+// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=apiclientcredentials;rotationpolicies;clusterrotationpolicies;notificationchannels;approvalrequests;credentialissuers;clustercredentialissuers,verbs=get;list;watch
 // +kubebuilder:rbac:groups=credentials.claviger.dev,resources=notificationchannels/status,verbs=update;patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
@@ -95,7 +97,7 @@ func (t *Teller) tell(ctx context.Context, key types.NamespacedName, uid types.U
 	case credential != nil && !notifications && len(recorded.Pending) == 0:
 		return 0, t.records.remove(ctx, s.object)
 	}
-	facts, err := gather(ctx, t.Client, key, uid)
+	facts, err := t.gather(ctx, t.Client, key, uid)
 	if err != nil {
 		return 0, err
 	}
@@ -103,7 +105,7 @@ func (t *Teller) tell(ctx context.Context, key types.NamespacedName, uid types.U
 	if len(messages) > 0 || credential == nil {
 		// The caches of credentials and Secrets know nothing of each other, and neither may be
 		// as new as what was told already. What is told cannot be taken back: look live first.
-		if facts, err = gather(ctx, t.Live, key, uid); err != nil {
+		if facts, err = t.gather(ctx, t.Live, key, uid); err != nil {
 			return 0, err
 		}
 		if facts.Exists != (credential != nil) {

@@ -198,6 +198,11 @@ func OwnerMark(clusterID, credentialUID string) string {
 // UpstreamName computes the name that a version has upstream: 25 characters, and
 // 40 bits of the nonce in it make sure that none is used twice (failure F1).
 func UpstreamName(clusterID, credentialUID string, nonce [NonceBytes]byte) string {
+	return UpstreamPrefix(clusterID, credentialUID) + base32Lower.EncodeToString(nonce[:5])
+}
+
+// UpstreamPrefix is what the names that all versions of a credential have upstream begin with.
+func UpstreamPrefix(clusterID, credentialUID string) string {
 	owner := ownerHash(clusterID, credentialUID)
-	return "cl-" + base32Lower.EncodeToString(owner[:]) + "-" + base32Lower.EncodeToString(nonce[:5])
+	return "cl-" + base32Lower.EncodeToString(owner[:]) + "-"
 }

@@ -20,11 +20,12 @@ const (
 	Failing           Event = "Failing"
 	Expiring          Event = "Expiring"
 	UptakeStalled     Event = "UptakeStalled"
+	OrphanSuspected   Event = "OrphanSuspected"
 )
 
 // Events are all of them.
 func Events() []Event {
-	return []Event{ApprovalRequested, Approved, Rejected, Issued, Renewed, Revoked, Failing, Expiring, UptakeStalled}
+	return []Event{ApprovalRequested, Approved, Rejected, Issued, Renewed, Revoked, Failing, Expiring, UptakeStalled, OrphanSuspected}
 }
 
 // Subject is what a message is about, as it was when it was last seen.
@@ -113,6 +114,8 @@ func (m Message) Title() string {
 		return fmt.Sprintf("Credential %s expires soon and is not renewed", m.Name())
 	case UptakeStalled:
 		return fmt.Sprintf("Pods still use an earlier version of credential %s", m.Name())
+	case OrphanSuspected:
+		return fmt.Sprintf("A version of credential %s may live upstream and cannot be found there", m.Name())
 	}
 	return fmt.Sprintf("%s: credential %s", m.Event, m.Name())
 }

@@ -21,6 +21,9 @@ const (
 	maxPending = 64
 	// maxApprovals bounds what is remembered of requests that are gone.
 	maxApprovals = 128
+	// maxOrphans bounds what is remembered of versions that may live upstream. An issuer's status
+	// names ten at a time.
+	maxOrphans = 64
 )
 
 // Facts are what is, as durable objects say it.
@@ -40,6 +43,9 @@ type Facts struct {
 	Expires, Rotates string
 	Troubles         []Trouble
 	Approvals        []Request
+	// Orphans are versions that may live upstream and cannot be found there. They are what issuers
+	// say, so they are known when the credential is gone as well.
+	Orphans []Orphan
 	// Owner is who the credential's annotation names.
 	Owner string
 }
@@ -49,6 +55,14 @@ type Trouble struct {
 	Event          Event
 	Reason, Detail string
 	Since          time.Time
+}
+
+// Orphan is a version that may live upstream.
+type Orphan struct {
+	// Name is what it is called there, and no other ever is.
+	Name string
+	// Detail says where it may be, and why nobody knows.
+	Detail string
 }
 
 // Request is an approval request.
@@ -69,7 +83,9 @@ type Record struct {
 	Serving   []int64          `json:"serving,omitempty"`
 	Troubles  map[Event]Told   `json:"troubles,omitempty"`
 	Approvals map[string]State `json:"approvals,omitempty"`
-	Pending   []Delivery       `json:"pending,omitempty"`
+	// Orphans are the names of those that were told, oldest first.
+	Orphans []string   `json:"orphans,omitempty"`
+	Pending []Delivery `json:"pending,omitempty"`
 }
 
 // State is what was told of a request.
@@ -102,7 +118,7 @@ func Next(recorded *Record, f Facts, now time.Time) (after Record, messages []Me
 		n.record = first(f, now)
 	} else {
 		n.record = *recorded
-		n.record.Serving = slices.Clone(recorded.Serving)
+		n.record.Serving, n.record.Orphans = slices.Clone(recorded.Serving), slices.Clone(recorded.Orphans)
 		n.record.Troubles, n.record.Approvals = maps.Clone(recorded.Troubles), maps.Clone(recorded.Approvals)
 	}
 	if f.Exists {
@@ -111,6 +127,7 @@ func Next(recorded *Record, f Facts, now time.Time) (after Record, messages []Me
 	n.approvals()
 	n.versions()
 	n.troubles()
+	n.orphans()
 	return n.record, n.messages, n.again
 }
 
@@ -257,6 +274,30 @@ func (n *next) approvals() {
 		if len(n.record.Approvals) > maxApprovals && !present[uid] {
 			delete(n.record.Approvals, uid)
 		}
+	}
+}
+
+// orphans tells each version that may live upstream once. One that is no longer listed stays
+// remembered: a cache that is behind would list it again.
+func (n *next) orphans() {
+	r := &n.record
+	listed := map[string]bool{}
+	for _, orphan := range n.facts.Orphans {
+		listed[orphan.Name] = true
+		if slices.Contains(r.Orphans, orphan.Name) {
+			continue
+		}
+		r.Orphans = append(r.Orphans, orphan.Name)
+		n.tell(OrphanSuspected, 0, orphan.Name, func(m *Message) { m.Reason, m.Detail = string(OrphanSuspected), orphan.Detail })
+	}
+	if over := len(r.Orphans) - maxOrphans; over > 0 {
+		r.Orphans = slices.DeleteFunc(r.Orphans, func(name string) bool {
+			if over == 0 || listed[name] {
+				return false
+			}
+			over--
+			return true
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -79,14 +80,19 @@ func TestWhatIsToldFollowsFromWhatWasTold(t *testing.T) {
 			[]told{{Failing, 1}},
 			0,
 		},
-		"a request that waits":                 {&ready, with(facts(1, 1), asked("r", "Pending", noon)), []told{{ApprovalRequested, 0}}, 0},
-		"a request that was told":              {&Record{Subject: subject, Published: 1, Serving: []int64{1}, Approvals: map[string]State{"r": "Pending"}}, with(facts(1, 1), asked("r", "Pending", noon)), nil, 0},
-		"a request that is approved":           {&Record{Subject: subject, Published: 1, Serving: []int64{1}, Approvals: map[string]State{"r": "Pending"}}, with(facts(1, 1), asked("r", "Approved", noon)), []told{{Approved, 0}}, 0},
-		"a request that has waited for a week": {nil, with(facts(0), asked("r", "Pending", noon.Add(-7*24*time.Hour))), []told{{ApprovalRequested, 0}}, 0},
-		"a request that is rejected":           {&Record{Subject: subject, Published: 1, Serving: []int64{1}, Approvals: map[string]State{"r": "Pending"}}, with(facts(1, 1), asked("r", "Rejected", noon)), []told{{Rejected, 0}}, 0},
-		"a request that nobody answered":       {&Record{Subject: subject, Published: 1, Serving: []int64{1}, Approvals: map[string]State{"r": "Pending"}}, with(facts(1, 1), asked("r", "Expired", noon)), nil, 0},
-		"an answer of last week":               {nil, with(facts(0), asked("r", "Rejected", noon.Add(-7*24*time.Hour))), nil, 0},
-		"a deletion that was approved":         {&ready, with(Facts{Subject: subject}, asked("r", "Approved", noon)), []told{{Approved, 0}, {Revoked, 1}}, 0},
+		"a request that waits":                               {&ready, with(facts(1, 1), asked("r", "Pending", noon)), []told{{ApprovalRequested, 0}}, 0},
+		"a request that was told":                            {&Record{Subject: subject, Published: 1, Serving: []int64{1}, Approvals: map[string]State{"r": "Pending"}}, with(facts(1, 1), asked("r", "Pending", noon)), nil, 0},
+		"a request that is approved":                         {&Record{Subject: subject, Published: 1, Serving: []int64{1}, Approvals: map[string]State{"r": "Pending"}}, with(facts(1, 1), asked("r", "Approved", noon)), []told{{Approved, 0}}, 0},
+		"a request that has waited for a week":               {nil, with(facts(0), asked("r", "Pending", noon.Add(-7*24*time.Hour))), []told{{ApprovalRequested, 0}}, 0},
+		"a request that is rejected":                         {&Record{Subject: subject, Published: 1, Serving: []int64{1}, Approvals: map[string]State{"r": "Pending"}}, with(facts(1, 1), asked("r", "Rejected", noon)), []told{{Rejected, 0}}, 0},
+		"a request that nobody answered":                     {&Record{Subject: subject, Published: 1, Serving: []int64{1}, Approvals: map[string]State{"r": "Pending"}}, with(facts(1, 1), asked("r", "Expired", noon)), nil, 0},
+		"an answer of last week":                             {nil, with(facts(0), asked("r", "Rejected", noon.Add(-7*24*time.Hour))), nil, 0},
+		"a version that may live upstream":                   {&ready, with(facts(1, 1), lost("cl-a-1")), []told{{OrphanSuspected, 0}}, 0},
+		"two of them":                                        {&ready, with(facts(1, 1), lost("cl-a-1", "cl-a-2")), []told{{OrphanSuspected, 0}, {OrphanSuspected, 0}}, 0},
+		"one that was told":                                  {&Record{Subject: subject, Published: 1, Serving: []int64{1}, Orphans: []string{"cl-a-1"}}, with(facts(1, 1), lost("cl-a-1")), nil, 0},
+		"one of a credential that is gone":                   {&Record{Subject: subject}, with(Facts{Subject: subject}, lost("cl-a-1")), []told{{OrphanSuspected, 0}}, 0},
+		"one that is looked at first when it is listed long": {nil, with(facts(0), lost("cl-a-1")), []told{{OrphanSuspected, 0}}, 0},
+		"a deletion that was approved":                       {&ready, with(Facts{Subject: subject}, asked("r", "Approved", noon)), []told{{Approved, 0}, {Revoked, 1}}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			after, messages, again := Next(tc.recorded, tc.facts, noon)
@@ -110,6 +116,41 @@ func with(f Facts, change func(*Facts)) Facts {
 
 func failing(reason string, since time.Time) func(*Facts) {
 	return func(f *Facts) { f.Troubles = []Trouble{{Event: Failing, Reason: reason, Since: since}} }
+}
+
+func lost(names ...string) func(*Facts) {
+	return func(f *Facts) {
+		for _, name := range names {
+			f.Orphans = append(f.Orphans, Orphan{Name: name, Detail: "why"})
+		}
+	}
+}
+
+// A cache that is behind lists again what somebody has taken off the list.
+func TestAVersionThatMayLiveUpstreamIsToldOnce(t *testing.T) {
+	r := Record{Subject: subject}
+	var keys []string
+	for _, f := range []Facts{with(facts(0), lost("a")), facts(0), with(facts(0), lost("a")), with(facts(0), lost("b", "a"))} {
+		after, messages, _ := Next(&r, f, noon)
+		r = after
+		for _, m := range messages {
+			keys = append(keys, m.Key+" "+m.Detail)
+		}
+	}
+	if diff := cmp.Diff([]string{"u/0/OrphanSuspected/a why", "u/0/OrphanSuspected/b why"}, keys); diff != "" {
+		t.Error(diff)
+	}
+	// What is remembered is bounded, and what is listed stays.
+	many := r
+	for i := range 2 * maxOrphans {
+		many, _, _ = Next(&many, with(facts(0), lost("b", fmt.Sprint(i))), noon)
+	}
+	if len(many.Orphans) != maxOrphans || many.Orphans[0] != "b" || many.Orphans[1] != fmt.Sprint(maxOrphans+1) {
+		t.Errorf("%d are remembered: %v", len(many.Orphans), many.Orphans)
+	}
+	if diff := cmp.Diff([]string{"a", "b"}, r.Orphans); diff != "" {
+		t.Errorf("an earlier record was changed: %s", diff)
+	}
 }
 
 func asked(uid, state string, since time.Time) func(*Facts) {

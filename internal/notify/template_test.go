@@ -18,7 +18,7 @@ func sample(event Event) Message {
 		if event != ApprovalRequested {
 			m.Approval.Decisions = []Decision{{Approver: "alice@example.com", Decision: "Approve", Reason: "CHG-1 <b>", At: noon}}
 		}
-	case Failing, UptakeStalled:
+	case Failing, UptakeStalled, OrphanSuspected:
 		m.Reason, m.Detail = "UpstreamUnreachable", "The upstream <script>alert(1)</script> does not answer."
 	}
 	return m

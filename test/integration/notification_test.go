@@ -23,6 +23,7 @@ import (
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/delivery"
 	"github.com/claviger-dev/claviger/internal/operatortest"
+	"github.com/claviger-dev/claviger/internal/simkit"
 	"github.com/claviger-dev/claviger/internal/smtptest"
 )
 
@@ -258,6 +259,49 @@ func TestAPolicySaysThatItsChannelCannotBeUsed(t *testing.T) {
 	x.eventually(soon, func() string {
 		return cmp.Diff([]string{v1alpha1.ReasonChannelNotFound, v1alpha1.ReasonChannelNotAllowed}, x.reasons("RotationPolicy", "quarterly"))
 	})
+}
+
+// A grant whose answer is lost cannot be found again: people are told, once, whose it is.
+func TestPeopleAreToldOfWhatMayLiveUpstream(t *testing.T) {
+	t.Parallel()
+	x := newVenafiTenant(t, "Tokens", nil)
+	server := x.mailServer(nil)
+	x.awaitChannel(state{metav1.ConditionTrue, v1alpha1.ReasonDelivers})
+	update(x.tenant, "policy", &v1alpha1.RotationPolicy{}, x.notifying(&v1alpha1.Recipients{Owner: true}, "OrphanSuspected"))
+	if _, err := x.platform.Faults().Add(simkit.Fault{
+		Operation: "auth.password", Match: map[string]string{"clientId": "team-a-pipeline"}, Point: simkit.AfterCommit, Action: simkit.Cut,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c := x.credential(func(c *v1alpha1.APIClientCredential) {
+		c.Annotations = map[string]string{v1alpha1.AnnotationOwner: "bob@example.com"}
+		c.Spec.IssuerRef.Name, c.Spec.IBMAPIConnect = "tpp", nil
+		c.Spec.Venafi = &v1alpha1.VenafiCredential{Token: &v1alpha1.VenafiToken{ClientID: "team-a-pipeline", Scope: "certificate:manage"}}
+		c.Spec.Secret.Template = &v1alpha1.SecretTemplate{Preset: "AccessToken"}
+	})
+	x.create(c)
+	x.awaitReady("billing")
+	want := "bob@example.com: A version of credential " + x.ns + "/billing may live upstream and cannot be found there"
+	x.eventually(namespaceEnds, func() string { return cmp.Diff([]string{want}, inbox(server)) })
+	issuer := &v1alpha1.CredentialIssuer{}
+	if err := x.world.Client.Get(x.ctx, x.key("tpp"), issuer); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(server.Mails()[0].Data, "=\r\n", "")
+	if listed := issuer.Status.Unresolved; listed.Count != 1 || !strings.Contains(text, listed.Newest[0].Name) {
+		t.Errorf("the issuer lists %+v, and the mail says\n%s", listed, text)
+	}
+	// Who has looked takes it off the list, and nothing is told of that.
+	x.eventually(soon, func() string {
+		if err := x.world.Client.Get(x.ctx, x.key("tpp"), issuer); err != nil {
+			return err.Error()
+		}
+		issuer.Status.Unresolved = v1alpha1.SuspectedOrphans{}
+		return words(x.world.Client.Status().Update(x.ctx, issuer))
+	})
+	x.request(time.Now())
+	x.awaitVersion(soon, x.get("billing").Status.Version+1)
+	x.throughout(3*time.Second, func() string { return cmp.Diff([]string{want}, inbox(server)) })
 }
 
 func TestAWebhookIsToldAndCanTellWhoSpeaks(t *testing.T) {
