@@ -261,7 +261,8 @@ type Recipients struct {
 	// +optional
 	Owner bool `json:"owner,omitempty"`
 
-	// Approvers: those users who are asked by name and whose name is an address. Default false.
+	// Approvers: those users who are asked by name and whose name is an address. Expiring is told
+	// to those as well of whom an answer is missing before a successor can be made. Default false.
 	//
 	// +optional
 	Approvers bool `json:"approvers,omitempty"`

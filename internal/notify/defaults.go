@@ -11,7 +11,7 @@ const defaultText = `{{.Title}}.
 {{else if eq .Event "Renewed"}}The Secret {{.Secret}} of the namespace {{.Namespace}} holds it. The version before stays valid until
 its overlap has passed: let what uses the credential read the Secret anew.
 {{else if eq .Event "Revoked"}}Whoever still uses this version is refused.
-{{else if eq .Event "Expiring"}}Its end: {{.Expires}}.
+{{else if eq .Event "Expiring"}}Its end: {{.Expires}}.{{if .Approval}} A successor is made when people have agreed.{{end}}
 {{else if eq .Event "OrphanSuspected"}}Nothing breaks. Look in the upstream whether it is there, and end it or let it expire.
 {{end}}{{if .Detail}}{{.Detail}}
 {{end}}{{with .Approval}}
@@ -44,6 +44,7 @@ const defaultHTML = `<!DOCTYPE html>
 {{else if eq .Event "Renewed"}}<p>The Secret <b>{{.Secret}}</b> of the namespace {{.Namespace}} holds it. The version before stays valid until
 its overlap has passed: let what uses the credential read the Secret anew.</p>
 {{else if eq .Event "Revoked"}}<p>Whoever still uses this version is refused.</p>
+{{else if eq .Event "Expiring"}}<p>Its end: {{.Expires}}.{{if .Approval}} A successor is made when people have agreed.{{end}}</p>
 {{else if eq .Event "OrphanSuspected"}}<p>Nothing breaks. Look in the upstream whether it is there, and end it or let it expire.</p>
 {{end}}{{if .Detail}}<p>{{.Detail}}</p>
 {{end}}<table cellpadding="4">

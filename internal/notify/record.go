@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -251,8 +252,47 @@ func (n *next) troubles() {
 			n.record.Troubles = map[Event]Told{}
 		}
 		n.record.Troubles[event] = Told{Reason: trouble.Reason, Active: true, At: n.now}
-		n.tell(event, n.facts.Published, n.now.UTC().Format(time.RFC3339), func(m *Message) { m.Reason, m.Detail = trouble.Reason, trouble.Detail })
+		n.tell(event, n.facts.Published, n.now.UTC().Format(time.RFC3339), func(m *Message) {
+			m.Reason, m.Detail = trouble.Reason, trouble.Detail
+			if event == Expiring {
+				m.Approval = waiting(n.facts.Approvals)
+			}
+		})
 	}
+}
+
+// waiting is what people are asked before a successor can be made, so that an end that comes near
+// is told to them as well; nil if they are asked nothing. Several demands are one here: each may
+// have approvers of its own, and whoever is missing has to know.
+func waiting(requests []Request) *Approval {
+	var all *Approval
+	for _, r := range slices.SortedFunc(slices.Values(requests), func(a, b Request) int { return strings.Compare(a.Name, b.Name) }) {
+		if r.State != "Pending" || r.Operation == "Delete" {
+			continue // a deletion that is agreed to makes no successor
+		}
+		if all == nil {
+			first := r.Approval
+			first.Approvers, first.Groups, first.Decisions = slices.Clone(first.Approvers), slices.Clone(first.Groups), slices.Clone(first.Decisions)
+			all = &first
+			continue
+		}
+		all.Name += ", " + r.Name
+		if r.ExpiresAt.Before(all.ExpiresAt) {
+			all.ExpiresAt = r.ExpiresAt
+		}
+		all.Approvers, all.Groups = union(all.Approvers, r.Approvers), union(all.Groups, r.Groups)
+		all.Decisions = append(all.Decisions, r.Decisions...)
+	}
+	return all
+}
+
+func union(a, b []string) []string {
+	for _, one := range b {
+		if !slices.Contains(a, one) {
+			a = append(a, one)
+		}
+	}
+	return a
 }
 
 // approvals tells who is asked, and what was answered.

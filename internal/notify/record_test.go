@@ -153,6 +153,56 @@ func TestAVersionThatMayLiveUpstreamIsToldOnce(t *testing.T) {
 	}
 }
 
+// A renewal that nobody answers is told to those who are asked before the credential ends.
+func TestAnEndThatComesNearIsToldToThoseWhoAreAsked(t *testing.T) {
+	request := func(name, operation, state string, expires time.Duration, approvers ...string) Request {
+		return Request{UID: name, State: state, Since: noon.Add(-24 * time.Hour), Approval: Approval{
+			Name: name, Operation: operation, Cause: "why", ExpiresAt: noon.Add(expires), Approvers: approvers,
+		}}
+	}
+	renewal := request("billing-a", "Renew", "Pending", 2*time.Hour, "alice@example.com")
+	for name, tc := range map[string]struct {
+		requests []Request
+		want     *Approval
+		to       []string
+	}{
+		"nobody is asked":                     {nil, nil, []string{"bob@example.com"}},
+		"a renewal waits":                     {[]Request{renewal}, &renewal.Approval, []string{"bob@example.com", "alice@example.com"}},
+		"a renewal was rejected":              {[]Request{request("billing-a", "Renew", "Rejected", time.Hour, "alice@example.com")}, nil, []string{"bob@example.com"}},
+		"a deletion waits, which renews none": {[]Request{request("billing-a", "Delete", "Pending", time.Hour, "alice@example.com")}, nil, []string{"bob@example.com"}},
+		"an issuer and a policy ask different people": {
+			[]Request{request("billing-b", "Renew", "Pending", time.Hour, "carol@example.com", "alice@example.com"), renewal},
+			&Approval{Name: "billing-a, billing-b", Operation: "Renew", Cause: "why", ExpiresAt: noon.Add(time.Hour), Approvers: []string{"alice@example.com", "carol@example.com"}},
+			[]string{"bob@example.com", "alice@example.com", "carol@example.com"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := facts(1, 1)
+			f.Approvals, f.Expires = tc.requests, "2026-03-02T12:00:00Z"
+			f.Troubles = []Trouble{{Event: Expiring, Reason: "Expires", Detail: "soon", Since: noon.Add(-time.Hour)}}
+			told := Record{Subject: subject, Published: 1, Serving: []int64{1}, Approvals: map[string]State{}}
+			for _, r := range tc.requests {
+				told.Approvals[r.UID] = State(r.State)
+			}
+			_, messages, _ := Next(&told, f, noon)
+			want := []Message{{
+				Key: "u/1/Expiring/2026-03-01T12:00:00Z", Event: Expiring, Subject: subject, Version: 1, At: noon,
+				Reason: "Expires", Detail: "soon", Expires: "2026-03-02T12:00:00Z", Approval: tc.want,
+			}}
+			if diff := cmp.Diff(want, messages); diff != "" {
+				t.Errorf("messages (-want +got):\n%s", diff)
+			}
+			var to []string
+			for _, d := range Route(messages, []Rule{{Channel: "mail", Mail: true, On: []Event{Expiring}, Owner: true, Approvers: true}}, "bob@example.com") {
+				to = append(to, d.To)
+			}
+			if diff := cmp.Diff(tc.to, to); diff != "" {
+				t.Errorf("recipients (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func asked(uid, state string, since time.Time) func(*Facts) {
 	return func(f *Facts) {
 		f.Approvals = []Request{{UID: uid, State: state, Since: since, Approval: Approval{Name: uid, Operation: "Renew"}}}

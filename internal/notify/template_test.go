@@ -18,6 +18,9 @@ func sample(event Event) Message {
 		if event != ApprovalRequested {
 			m.Approval.Decisions = []Decision{{Approver: "alice@example.com", Decision: "Approve", Reason: "CHG-1 <b>", At: noon}}
 		}
+	case Expiring:
+		m.Expires = "2026-03-02T12:00:00Z"
+		m.Approval = &Approval{Name: "billing-renew", Operation: "Renew", ExpiresAt: noon.Add(time.Hour), Approvers: []string{"alice@example.com"}}
 	case Failing, UptakeStalled, OrphanSuspected:
 		m.Reason, m.Detail = "UpstreamUnreachable", "The upstream <script>alert(1)</script> does not answer."
 	}
