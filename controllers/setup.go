@@ -119,7 +119,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return nil
 	}
 	err = notification.Setup(ctx, mgr, notification.Options{
-		Server: o.Clock, ClusterID: o.ClusterID, OperatorNamespace: o.OperatorNamespace, AllowInsecure: o.AllowInsecureUpstreams, UserAgent: "claviger/" + o.Version,
+		Server: o.Clock, Metrics: counters, ClusterID: o.ClusterID, OperatorNamespace: o.OperatorNamespace, AllowInsecure: o.AllowInsecureUpstreams, UserAgent: "claviger/" + o.Version,
 	})
 	if err != nil {
 		return fmt.Errorf("set up notifications: %w", err)

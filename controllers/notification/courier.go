@@ -44,11 +44,34 @@ const (
 	defaultDigestAfter = 10
 )
 
+// What became of a message, as the metric says it.
+const (
+	resultDelivered = "delivered"
+	resultRefused   = "refused"
+	resultDropped   = "dropped"
+	// kindGone stands for the kind of a channel that nobody can look at any more.
+	kindGone = "gone"
+)
+
+// kindOf is what a channel is, in the word of its field.
+func kindOf(channel *v1alpha1.NotificationChannel) string {
+	switch s := channel.Spec; {
+	case s.SMTP != nil:
+		return "smtp"
+	case s.Webhook != nil:
+		return "webhook"
+	case s.Slack != nil:
+		return "slack"
+	}
+	return "teams"
+}
+
 // Courier carries what is written down over channels, and says of each whether it works.
 type Courier struct {
-	Client client.Client
-	Server ServerClock
-	Local  clock.PassiveClock
+	Client  client.Client
+	Server  ServerClock
+	Metrics Counters
+	Local   clock.PassiveClock
 
 	records records
 	opener  opener
@@ -186,7 +209,9 @@ func (c *Courier) carry(ctx context.Context, channel *v1alpha1.NotificationChann
 				cancel()
 				return wait, err
 			}
+			result := resultDelivered
 			if err != nil {
+				result = resultRefused
 				// No address: who the recipients are is nobody's business who reads logs.
 				ctrl.LoggerFrom(ctx).Info("a message was refused for good", "why", err.Error(), "credential", batch[0].Message.Name(), "event", batch[0].Message.Event)
 			}
@@ -194,6 +219,7 @@ func (c *Courier) carry(ctx context.Context, channel *v1alpha1.NotificationChann
 			var items []item
 			for _, d := range batch {
 				items = append(items, byID[d.ID()])
+				c.Metrics.Notified(string(d.Message.Event), kindOf(channel), result)
 			}
 			err = c.settle(whole, l, items)
 			cancel()
@@ -221,6 +247,7 @@ func (c *Courier) sort(ctx context.Context, channel *v1alpha1.NotificationChanne
 				unwanted = append(unwanted, item{d, s})
 			case age > tooOld:
 				ctrl.LoggerFrom(ctx).Info("a message was let go: the channel has not taken it for three days", "credential", d.Message.Name(), "event", d.Message.Event)
+				c.Metrics.Notified(string(d.Message.Event), kindOf(channel), resultDropped)
 				unwanted = append(unwanted, item{d, s})
 			default:
 				byReceiver[d.To] = append(byReceiver[d.To], item{d, s})
@@ -253,14 +280,18 @@ func (c *Courier) settle(ctx context.Context, l *line, items []item) error {
 // drop lets go what waits for a channel that is gone.
 func (c *Courier) drop(ctx context.Context, channel string, waiting []*stored) error {
 	for _, s := range waiting {
-		ids := map[string]bool{}
+		ids, events := map[string]bool{}, []notify.Event(nil)
 		for _, d := range s.Pending {
 			if d.Channel == channel {
 				ids[d.ID()] = true
+				events = append(events, d.Message.Event)
 			}
 		}
 		if err := c.records.settle(ctx, s, ids); err != nil {
 			return err
+		}
+		for _, event := range events {
+			c.Metrics.Notified(string(event), kindGone, resultDropped)
 		}
 	}
 	return nil

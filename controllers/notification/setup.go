@@ -30,9 +30,15 @@ const (
 	gatherPause = 2 * time.Second
 )
 
+// Counters count what became of messages; see internal/metrics.
+type Counters interface {
+	Notified(event, channelType, result string)
+}
+
 // Options are the settings.
 type Options struct {
-	Server ServerClock
+	Server  ServerClock
+	Metrics Counters
 	// ClusterID is part of the names that versions have upstream.
 	ClusterID string
 	// OperatorNamespace holds records, and the Secrets and ConfigMaps that channels name.
@@ -52,7 +58,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		}
 	}
 	recorded := builder.WithPredicates(predicate.NewPredicateFuncs(isRecord))
-	teller := &Teller{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Server: o.Server, ClusterID: o.ClusterID, records: store}
+	teller := &Teller{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Server: o.Server, Metrics: o.Metrics, ClusterID: o.ClusterID, records: store}
 	changed := builder.WithPredicates(predicate.GenerationChangedPredicate{})
 	err := ctrl.NewControllerManagedBy(mgr).Named("notification").
 		For(&v1alpha1.APIClientCredential{}).
@@ -68,7 +74,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	courier := &Courier{
-		Client: mgr.GetClient(), Server: o.Server, Local: clock.RealClock{}, records: store,
+		Client: mgr.GetClient(), Server: o.Server, Metrics: o.Metrics, Local: clock.RealClock{}, records: store,
 		opener: opener{live: mgr.GetAPIReader(), cache: mgr.GetClient(), namespace: o.OperatorNamespace, allowInsecure: o.AllowInsecure, userAgent: o.UserAgent},
 	}
 	return ctrl.NewControllerManagedBy(mgr).Named("notification-channel").

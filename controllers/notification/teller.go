@@ -26,8 +26,9 @@ type ServerClock interface{ Now() time.Time }
 type Teller struct {
 	Client client.Client
 	// Live reads past the cache.
-	Live   client.Reader
-	Server ServerClock
+	Live    client.Reader
+	Server  ServerClock
+	Metrics Counters
 	// ClusterID is part of the names that versions have upstream.
 	ClusterID string
 
@@ -113,16 +114,34 @@ func (t *Teller) tell(ctx context.Context, key types.NamespacedName, uid types.U
 		}
 		after, messages, again = notify.Next(recorded, facts, t.Server.Now())
 	}
-	for _, d := range after.Add(notify.Route(messages, rules, after.Owner)) {
+	dropped := after.Add(notify.Route(messages, rules, after.Owner))
+	for _, d := range dropped {
 		ctrl.LoggerFrom(ctx).Info("a message was let go: too many wait for a channel that does not take them", "channel", d.Channel, "event", d.Message.Event, "version", d.Message.Version)
 	}
 	switch {
 	case credential == nil && len(after.Pending) == 0:
 		return 0, t.records.remove(ctx, s.object)
 	case recorded == nil:
-		return again, t.records.write(ctx, nil, after)
+		err = t.records.write(ctx, nil, after)
+	default:
+		err = t.records.write(ctx, s.object, after)
 	}
-	return again, t.records.write(ctx, s.object, after)
+	if err != nil {
+		return again, err // and what was let go is decided, and counted, anew
+	}
+	for _, d := range dropped {
+		t.Metrics.Notified(string(d.Message.Event), t.kindOf(ctx, d.Channel), resultDropped)
+	}
+	return again, nil
+}
+
+// kindOf is the kind of a channel by its name.
+func (t *Teller) kindOf(ctx context.Context, name string) string {
+	channel := &v1alpha1.NotificationChannel{}
+	if err := t.Client.Get(ctx, types.NamespacedName{Name: name}, channel); err != nil {
+		return kindGone
+	}
+	return kindOf(channel)
 }
 
 // rules are what the policy says that applies to a credential, or that applied when it was seen

@@ -33,12 +33,18 @@ type Clock interface{ Now() time.Time }
 
 // Counters count what happened.
 type Counters struct {
-	rotations *prometheus.CounterVec
+	rotations, notifications *prometheus.CounterVec
 }
 
 // Rotated counts one rotation by its result: "published" or "failed".
 func (c *Counters) Rotated(upstreamMember, result string) {
 	c.rotations.WithLabelValues(upstreamMember, result).Inc()
+}
+
+// Notified counts one message to one receiver by its result: "delivered", "refused" by the
+// receiver for good, or "dropped" because its channel took nothing for too long or is gone.
+func (c *Counters) Notified(event, channelType, result string) {
+	c.notifications.WithLabelValues(event, channelType, result).Inc()
 }
 
 // Register makes the collectors and registers them. reader is the manager's cache, which has
@@ -47,14 +53,17 @@ func Register(registerer prometheus.Registerer, reader client.Reader, clock Cloc
 	counters := &Counters{rotations: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "claviger_rotations_total",
 		Help: "Versions that were published, or given up because the upstream never accepted them, by kind of upstream.",
-	}, []string{"upstream", "result"})}
+	}, []string{"upstream", "result"}), notifications: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "claviger_notifications_total",
+		Help: "Messages to receivers that were delivered, refused by the receiver for good, or dropped because the channel took nothing for too long or is gone.",
+	}, []string{"event", "channel_type", "result"})}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "claviger_build_info",
 		Help:        "Always 1; the labels say which operator runs.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	for _, collector := range []prometheus.Collector{counters.rotations, build, &fleet{reader: reader, clock: clock, clusterKinds: clusterKinds}} {
+	for _, collector := range []prometheus.Collector{counters.rotations, counters.notifications, build, &fleet{reader: reader, clock: clock, clusterKinds: clusterKinds}} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, err
 		}

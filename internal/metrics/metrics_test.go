@@ -71,6 +71,9 @@ func TestTheFleetIsReadAtEveryScrape(t *testing.T) {
 	counters.Rotated("ibmAPIConnect", "published")
 	counters.Rotated("ibmAPIConnect", "published")
 	counters.Rotated("ibmAPIConnect", "failed")
+	counters.Notified("Issued", "smtp", "delivered")
+	counters.Notified("Issued", "smtp", "delivered")
+	counters.Notified("Issued", "smtp", "refused")
 
 	want := `
 # HELP claviger_credential_ready 1 if the Secret holds a credential that was accepted by the upstream, else 0.
@@ -87,6 +90,10 @@ claviger_credentials_overdue{namespace="payments"} 1
 # HELP claviger_issuer_ready 1 if the issuer's login works and its containers were read, else 0. A ClusterCredentialIssuer has an empty namespace.
 # TYPE claviger_issuer_ready gauge
 claviger_issuer_ready{name="apic",namespace="payments",upstream="ibmAPIConnect"} 1
+# HELP claviger_notifications_total Messages to receivers that were delivered, refused by the receiver for good, or dropped because the channel took nothing for too long or is gone.
+# TYPE claviger_notifications_total counter
+claviger_notifications_total{channel_type="smtp",event="Issued",result="delivered"} 2
+claviger_notifications_total{channel_type="smtp",event="Issued",result="refused"} 1
 # HELP claviger_rotations_total Versions that were published, or given up because the upstream never accepted them, by kind of upstream.
 # TYPE claviger_rotations_total counter
 claviger_rotations_total{result="failed",upstream="ibmAPIConnect"} 1
@@ -96,7 +103,7 @@ claviger_rotations_total{result="published",upstream="ibmAPIConnect"} 2
 claviger_suspected_orphans{name="apic",namespace="payments"} 3
 `
 	err = testutil.GatherAndCompare(registry, strings.NewReader(want),
-		"claviger_credential_ready", "claviger_credentials_overdue", "claviger_issuer_ready", "claviger_rotations_total", "claviger_suspected_orphans")
+		"claviger_credential_ready", "claviger_credentials_overdue", "claviger_issuer_ready", "claviger_notifications_total", "claviger_rotations_total", "claviger_suspected_orphans")
 	if err != nil {
 		t.Error(err)
 	}
