@@ -436,7 +436,7 @@ func TestARequestIsKeptForItsTime(t *testing.T) {
 		}
 		return ""
 	})
-	if now := time.Now(); now.Before(r.Spec.RetainUntil.Time.Add(-2 * time.Second)) {
+	if now := time.Now(); now.Before(r.Spec.RetainUntil.Add(-2 * time.Second)) {
 		t.Errorf("it was deleted before %s", r.Spec.RetainUntil)
 	}
 	if lack := x.unissued(); lack != "" {
