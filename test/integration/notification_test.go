@@ -269,7 +269,7 @@ func TestPeopleAreToldOfWhatMayLiveUpstream(t *testing.T) {
 	x.awaitChannel(state{metav1.ConditionTrue, v1alpha1.ReasonDelivers})
 	update(x.tenant, "policy", &v1alpha1.RotationPolicy{}, x.notifying(&v1alpha1.Recipients{Owner: true}, "OrphanSuspected"))
 	if _, err := x.platform.Faults().Add(simkit.Fault{
-		Operation: "auth.password", Match: map[string]string{"clientId": "team-a-pipeline"}, Point: simkit.AfterCommit, Action: simkit.Cut,
+		Operation: "auth.password", Match: map[string]string{"client_id": "team-a-pipeline"}, Point: simkit.AfterCommit, Action: simkit.Cut,
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -280,7 +280,6 @@ func TestPeopleAreToldOfWhatMayLiveUpstream(t *testing.T) {
 		c.Spec.Secret.Template = &v1alpha1.SecretTemplate{Preset: "AccessToken"}
 	})
 	x.create(c)
-	x.awaitReady("billing")
 	want := "bob@example.com: A version of credential " + x.ns + "/billing may live upstream and cannot be found there"
 	x.eventually(namespaceEnds, func() string { return cmp.Diff([]string{want}, inbox(server)) })
 	issuer := &v1alpha1.CredentialIssuer{}
@@ -291,6 +290,7 @@ func TestPeopleAreToldOfWhatMayLiveUpstream(t *testing.T) {
 	if listed := issuer.Status.Unresolved; listed.Count != 1 || !strings.Contains(text, listed.Newest[0].Name) {
 		t.Errorf("the issuer lists %+v, and the mail says\n%s", listed, text)
 	}
+	x.awaitReady("billing")
 	// Who has looked takes it off the list, and nothing is told of that.
 	x.eventually(soon, func() string {
 		if err := x.world.Client.Get(x.ctx, x.key("tpp"), issuer); err != nil {
