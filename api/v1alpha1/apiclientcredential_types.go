@@ -562,6 +562,15 @@ type APIClientCredentialStatus struct {
 	// +optional
 	Binding *BindingStatus `json:"binding,omitempty"`
 
+	// Owner is the mail address of whom the upstream says that the credential belongs to, where it
+	// tells: in API Connect the owner of the consumer organisation. As of the last pass over the
+	// issuer. Policies mean it by owner if the annotation owner is not set. Example:
+	// "jo@example.com".
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=320
+	Owner string `json:"owner,omitempty"`
+
 	// DeletionApproval says whether the credential may be deleted, where people must be asked.
 	// Needed: set the annotation deletion-requested-at. Pending: they were asked. Approved: delete
 	// it. Rejected: somebody said no; request it anew. Absent: nobody has to be asked.

@@ -15,6 +15,7 @@ import (
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/journal"
 	"github.com/claviger-dev/claviger/internal/rotation"
+	"github.com/claviger-dev/claviger/internal/upstream"
 )
 
 const (
@@ -97,6 +98,7 @@ func (s *scope) describe(status *v1alpha1.APIClientCredentialStatus, o rotation.
 	status.Policy = s.policyName
 	status.Consumers = s.describeConsumers(status.Consumers, o, now)
 	status.Rollout = s.describeRollout(status.Rollout, o, now)
+	status.Owner = s.owner(status.Owner)
 	status.DeletionApproval = s.deletionApproval(o, now)
 	status.History = s.describeHistory(status.History, o, now)
 	status.Rotates, status.Expires, status.Binding = "never", "", nil
@@ -114,6 +116,20 @@ func (s *scope) describe(status *v1alpha1.APIClientCredentialStatus, o rotation.
 	}
 	s.describeConditions(&status.Conditions, o, step, now)
 	s.describeUptake(status, o, now)
+}
+
+// owner is whom the upstream says that the credential belongs to; what is not known now, as after
+// a restart, stays what it was.
+func (s *scope) owner(before string) string {
+	const longest = 320 // an address of RFC 5321
+	directory, ok := s.account.Upstream.(upstream.Directory)
+	if !ok {
+		return before
+	}
+	if now := directory.OwnerOf(s.parameters); now != "" && len(now) <= longest {
+		return now
+	}
+	return before
 }
 
 func (s *scope) describeVersions(o rotation.Observed, plan rotation.Plan) []v1alpha1.VersionStatus {

@@ -1,6 +1,9 @@
 package credential
 
 import (
+	"context"
+	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,6 +12,7 @@ import (
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/rotation"
+	"github.com/claviger-dev/claviger/internal/upstream"
 )
 
 // TestConditionsKeepTheContractOfKstatus goes through every combination of what is
@@ -91,5 +95,36 @@ func TestALongMessageIsCut(t *testing.T) {
 	}
 	if got := len(clip(string(long))); got > 1100 {
 		t.Errorf("%d characters", got)
+	}
+}
+
+// directory is an upstream that knows owners, by the parameters.
+type directory struct {
+	upstream.Upstream
+	owners map[string]string
+}
+
+func (directory) ReadOwners(context.Context) error            { return nil }
+func (d directory) OwnerOf(parameters json.RawMessage) string { return d.owners[string(parameters)] }
+
+func TestWhomTheUpstreamNamesAsTheOwner(t *testing.T) {
+	knows := directory{owners: map[string]string{"billing": "jo@acme.example", "odd": strings.Repeat("x", 400)}}
+	for name, test := range map[string]struct {
+		account    upstream.Upstream
+		parameters string
+		want       string
+	}{
+		"whom it names":                     {knows, "billing", "jo@acme.example"},
+		"what it does not know stays":       {knows, "tracking", "before@acme.example"},
+		"what is no address is not written": {knows, "odd", "before@acme.example"},
+		"an upstream that does not tell":    {nil, "billing", "before@acme.example"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &scope{parameters: []byte(test.parameters)}
+			s.account.Upstream = test.account
+			if got := s.owner("before@acme.example"); got != test.want {
+				t.Errorf("the owner is %q, want %q", got, test.want)
+			}
+		})
 	}
 }

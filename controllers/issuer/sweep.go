@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/journal"
@@ -92,8 +93,23 @@ func (r *Reconciler) sweep(ctx context.Context, g *gathered) error {
 	p.expected, p.missing, p.suspect = f.expected, f.missing, f.suspect
 	p.hashes, p.unread, p.orphans = f.hashes, f.unread, reported(suspicions)
 	p.forgetSecrets(metadata)
+	r.readOwners(ctx, rec.upstream)
 	r.Accounts.conclude(rec.id, f.doubts, f.hashes)
 	return nil
+}
+
+// readOwners learns whom credentials belong to, for notifications. Nothing waits for it: a login
+// may have no right to see people.
+func (r *Reconciler) readOwners(ctx context.Context, account upstream.Upstream) {
+	directory, ok := account.(upstream.Directory)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	if err := directory.ReadOwners(ctx); err != nil {
+		log.FromContext(ctx).V(1).Info("the owners are not known", "cause", err.Error())
+	}
 }
 
 // dueAt is when the next pass is due: at once when an administrator has confirmed what it waits

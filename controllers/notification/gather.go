@@ -1,6 +1,7 @@
 package notification
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -91,7 +92,7 @@ func orphans(issuers []v1alpha1.Issuer, prefix string) []notify.Orphan {
 // describe puts a credential into the words of notify.
 func describe(f *notify.Facts, c *v1alpha1.APIClientCredential) {
 	f.Exists, f.LetGo = true, c.Annotations[v1alpha1.AnnotationAbandonUpstream] != ""
-	f.Owner = c.Annotations[v1alpha1.AnnotationOwner]
+	f.Owner = cmp.Or(c.Annotations[v1alpha1.AnnotationOwner], c.Status.Owner)
 	f.Upstream, _ = c.Spec.Upstream()
 	f.Issuer, f.Secret, f.Policy = c.Spec.IssuerRef.Name, c.Spec.Secret.Name, c.Status.Policy
 	if c.Status.Binding != nil {

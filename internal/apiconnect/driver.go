@@ -182,6 +182,8 @@ type account struct {
 	realm place
 	// located holds what Locate resolved lately, by consumer organisation and app.
 	located map[string]located
+	// owners are the mail addresses of the consumer organisations' owners, by name and by id.
+	owners map[string]string
 }
 
 // Capabilities implements upstream.Upstream.

@@ -27,13 +27,13 @@ var ourName = regexp.MustCompile(`^cl-[a-z2-7]{13}-[a-z2-7]{8}$`)
 type identified interface{ identity() string }
 
 // list reads a whole list, or fails: with fewer entries than there are, something
-// would be taken for gone.
-func list[T identified](ctx context.Context, p *platform, operation, path, fields string) ([]T, error) {
+// would be taken for gone. What is referred to comes along where expand names it.
+func list[T identified](ctx context.Context, p *platform, operation, path, fields string, expand ...string) ([]T, error) {
 	var err error
 	for range listAttempts {
 		var entries []T
 		var changed bool
-		if entries, changed, err = listOnce[T](ctx, p, operation, path, fields); err == nil || !changed {
+		if entries, changed, err = listOnce[T](ctx, p, operation, path, fields, expand); err == nil || !changed {
 			return entries, err
 		}
 	}
@@ -43,7 +43,7 @@ func list[T identified](ctx context.Context, p *platform, operation, path, field
 // listOnce reads page by page. Each page begins with the last entry of the one before:
 // an entry that goes away and another one that comes leave the total as it was, move
 // the rest by one, and would hide an entry between two pages.
-func listOnce[T identified](ctx context.Context, p *platform, operation, path, fields string) (entries []T, changed bool, err error) {
+func listOnce[T identified](ctx context.Context, p *platform, operation, path, fields string, expand []string) (entries []T, changed bool, err error) {
 	moved := func(why string) ([]T, bool, error) {
 		return nil, true, upstream.Errorf(upstream.Retryable, "%s: the list is not whole: %s", operation, why)
 	}
@@ -51,7 +51,7 @@ func listOnce[T identified](ctx context.Context, p *platform, operation, path, f
 	for first := true; first || len(entries) < total; first = false {
 		offset := max(0, len(entries)-1)
 		c := call{operation: operation, method: http.MethodGet, path: path, query: url.Values{
-			"limit": {strconv.Itoa(pageSize)}, "offset": {strconv.Itoa(offset)}, "fields": {fields},
+			"limit": {strconv.Itoa(pageSize)}, "offset": {strconv.Itoa(offset)}, "fields": {fields}, "expand": expand,
 		}.Encode()}
 		r, err := p.send(ctx, c)
 		if err != nil {

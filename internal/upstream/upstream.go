@@ -222,6 +222,17 @@ type Adopter interface {
 	Adopt(ctx context.Context, request Request) (Issued, error)
 }
 
+// Directory is implemented where the upstream knows whom its places belong to, for those who
+// want to be told about a credential.
+type Directory interface {
+	// ReadOwners reads whom all places of the account belong to. A place that somebody may not
+	// see has no owner.
+	ReadOwners(ctx context.Context) error
+	// OwnerOf returns the mail address of whom the place belongs to that a credential's parameters
+	// name, as ReadOwners found it last; empty if it is not known. It does no I/O.
+	OwnerOf(parameters json.RawMessage) string
+}
+
 // Verdict is what a verification found.
 type Verdict struct {
 	// Accepted: the upstream takes the material.

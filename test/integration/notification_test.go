@@ -154,6 +154,30 @@ func TestPeopleAreToldOfEachVersionOnce(t *testing.T) {
 	})
 }
 
+// Whom the upstream knows as the owner is told where nobody is named here.
+func TestTheOwnerThatTheUpstreamNamesIsTold(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, shared)
+	server := x.mailServer(nil)
+	x.awaitChannel(state{metav1.ConditionTrue, v1alpha1.ReasonDelivers})
+	x.ready(x.policy("Unlimited", "2s", x.notifying(&v1alpha1.Recipients{Owner: true}, lifeEvents...)))
+	x.awaitInbox(server, "jo@acme.example: Credential "+x.ns+"/billing was issued as version 1")
+	if got := x.get("billing").Status.Owner; got != "jo@acme.example" {
+		t.Errorf("status.owner is %q", got)
+	}
+	// A person's word counts more.
+	x.change(func(c *v1alpha1.APIClientCredential) {
+		metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.AnnotationOwner, "bob@example.com")
+	})
+	x.request(time.Now())
+	x.eventually(soon, func() string {
+		if mails := inbox(server); !slices.Contains(mails, "bob@example.com: Credential "+x.ns+"/billing was renewed: version 2") {
+			return strings.Join(mails, "; ")
+		}
+		return ""
+	})
+}
+
 // The reference flow with mails: approvers are asked, the owner is told what they said and what
 // came of it, and each mail comes once.
 func TestApproversAreAskedAndTheOwnerIsToldByMail(t *testing.T) {
