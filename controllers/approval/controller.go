@@ -179,7 +179,10 @@ func (r *Reconciler) record(ctx context.Context, request *v1alpha1.ApprovalReque
 		credential = nil
 	}
 	outcome(after, credential, now)
-	if obsolete(request, credential) && verdict.State == approval.Pending {
+	// An agreement to a deletion that was taken back must not serve another one later.
+	revocable := verdict.State == approval.Pending ||
+		verdict.State == approval.Approved && request.Spec.Operation == v1alpha1.ApprovalDelete && credential != nil
+	if revocable && obsolete(request, credential) {
 		after.Status.State = v1alpha1.ApprovalObsolete
 	}
 	if !equality.Semantic.DeepEqual(request.Status, after.Status) {

@@ -173,6 +173,13 @@ func (s *scope) asDemanded(request *v1alpha1.ApprovalRequest) bool {
 	})
 }
 
+// takenBack: a deletion was asked for, and is not in that way any more. Whoever writes the same time
+// once more, or in somebody else's stead, asks for something to which nobody has agreed.
+func (s *scope) takenBack(request *v1alpha1.ApprovalRequest) bool {
+	return request.Spec.Operation == v1alpha1.ApprovalDelete &&
+		(request.Status.State == v1alpha1.ApprovalObsolete || request.Spec.RequestedBy != s.requester(approval.Delete))
+}
+
 // observeConsent puts it into the planner's words.
 func (s *scope) observeConsent(now time.Time) rotation.Consent {
 	c := rotation.Consent{Doubt: s.consent.doubt}
@@ -183,7 +190,7 @@ func (s *scope) observeConsent(now time.Time) rotation.Consent {
 	for i := range s.consent.questions {
 		q := &s.consent.questions[i]
 		verdict := record.Judge(&q.request, q.decisions, s.consent.since, now)
-		if q.void && verdict.State != approval.Rejected {
+		if (q.void || s.takenBack(&q.request)) && verdict.State != approval.Rejected {
 			verdict.State = approval.Expired // it is asked once more
 		}
 		unproven := 0

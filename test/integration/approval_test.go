@@ -83,14 +83,9 @@ func (p someone) signs(c *v1alpha1.APIClientCredential) {
 // edits changes the credential billing under the requester's name.
 func (p someone) edits(change func(*v1alpha1.APIClientCredential)) {
 	p.t.Helper()
-	p.eventually(soon, func() string {
-		c := &v1alpha1.APIClientCredential{}
-		if err := p.Get(p.ctx, p.key("billing"), c); err != nil {
-			return err.Error()
-		}
+	p.changes(func(c *v1alpha1.APIClientCredential) {
 		change(c)
 		p.signs(c)
-		return words(p.Update(p.ctx, c))
 	})
 }
 
@@ -307,13 +302,21 @@ func TestQuorumsThroughTheAPIServer(t *testing.T) {
 // ends asks for the deletion of the credential billing under the user's own name.
 func (p someone) ends() {
 	p.t.Helper()
+	p.changes(func(c *v1alpha1.APIClientCredential) {
+		metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.AnnotationDeletionRequestedAt, time.Now().UTC().Format(time.RFC3339Nano))
+		metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.AnnotationDeletionRequestedBy, p.name)
+	})
+}
+
+// changes writes the credential billing with the user's rights.
+func (p someone) changes(change func(*v1alpha1.APIClientCredential)) {
+	p.t.Helper()
 	p.eventually(soon, func() string {
 		c := &v1alpha1.APIClientCredential{}
 		if err := p.Get(p.ctx, p.key("billing"), c); err != nil {
 			return err.Error()
 		}
-		metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.AnnotationDeletionRequestedAt, time.Now().UTC().Format(time.RFC3339Nano))
-		metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.AnnotationDeletionRequestedBy, p.name)
+		change(c)
 		return words(p.Update(p.ctx, c))
 	})
 }
@@ -373,6 +376,41 @@ func TestADeletionWaitsForPeople(t *testing.T) {
 		x.awaitIdle(0)
 		x.awaitState(r, v1alpha1.ApprovalApproved, alice.name)
 		x.awaitRecord(r, 0)
+	})
+	t.Run("an agreement ends when the request is taken back", func(t *testing.T) {
+		t.Parallel()
+		x := newTenant(t, shared)
+		bob, alice := x.requester(), x.approver("alice@example.com")
+		x.byIssuer(v1alpha1.ApprovalDemand{Operations: []v1alpha1.DemandedOperation{"Delete"}})
+		c := bob.asks()
+		x.awaitReady("billing")
+		bob.ends()
+		at := x.get("billing").Annotations[v1alpha1.AnnotationDeletionRequestedAt]
+		r := x.asked(1)
+		alice.decides(r, v1alpha1.Approve)
+		x.awaitDeletionApproval(v1alpha1.DeletionApproved)
+		bob.changes(func(c *v1alpha1.APIClientCredential) {
+			delete(c.Annotations, v1alpha1.AnnotationDeletionRequestedAt)
+			delete(c.Annotations, v1alpha1.AnnotationDeletionRequestedBy)
+		})
+		x.awaitDeletionApproval(v1alpha1.DeletionNeeded)
+		x.awaitState(r, v1alpha1.ApprovalObsolete, alice.name)
+
+		// The very time that was agreed to serves nobody once more.
+		bob.changes(func(c *v1alpha1.APIClientCredential) {
+			metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.AnnotationDeletionRequestedAt, at)
+			metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.AnnotationDeletionRequestedBy, bob.name)
+		})
+		r = x.asked(2)
+		x.awaitDeletionApproval(v1alpha1.DeletionPending)
+		if err := bob.Delete(x.ctx, c); !strings.Contains(words(err), "have not answered") {
+			t.Fatalf("the deletion under an agreement that was taken back: %v", err)
+		}
+		alice.decides(r, v1alpha1.Approve)
+		x.awaitDeletionApproval(v1alpha1.DeletionApproved)
+		x.eventually(soon, func() string { return words(bob.Delete(x.ctx, c)) })
+		x.awaitGone(soon, c)
+		x.awaitIdle(0)
 	})
 	t.Run("what was deleted around admission waits until they have", func(t *testing.T) {
 		t.Parallel()
