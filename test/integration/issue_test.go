@@ -106,6 +106,8 @@ func wantStatus(t *testing.T, c *v1alpha1.APIClientCredential, began time.Time) 
 		Expires:  "never",
 		Policy:   "RotationPolicy/quarterly",
 		Binding:  &v1alpha1.BindingStatus{Name: "billing-api"},
+		Owner:    "jo@acme.example",
+		History:  got.History, // its own table is in controllers/credential
 	}
 	if diff := cmp.Diff(want, got, ignoreTimes); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
