@@ -267,12 +267,12 @@ func obsolete(request *v1alpha1.ApprovalRequest, credential *v1alpha1.APIClientC
 // about reports whether a request is about the deletion that is asked for today: one that was
 // taken back, or is asked for anew, is another one.
 func about(credential *v1alpha1.APIClientCredential, request *v1alpha1.ApprovalRequest) bool {
-	subject := approval.Subject{CredentialUID: string(credential.UID), Operation: approval.Delete, Round: int(request.Spec.Round)}
-	subject.Request, _ = time.Parse(time.RFC3339Nano, credential.Annotations[v1alpha1.AnnotationDeletionRequestedAt])
-	if subject.Request.IsZero() && credential.DeletionTimestamp == nil {
+	// What is no time requests nothing.
+	requested, _ := time.Parse(time.RFC3339Nano, credential.Annotations[v1alpha1.AnnotationDeletionRequestedAt])
+	if requested.IsZero() && credential.DeletionTimestamp == nil {
 		return false
 	}
-	return subject.Digest() == request.Spec.Digest
+	return approval.Deletion(string(credential.UID), requested, int(request.Spec.Round)).Digest() == request.Spec.Digest
 }
 
 // tooMany: the request is over, and there are too many later ones of its credential.

@@ -104,21 +104,6 @@ func howKnown(o approval.Operation) string {
 	return "have the annotation " + v1alpha1.AnnotationRequestedBy + " written with the next change of the spec or request, by hand or by config/stamp"
 }
 
-// deletionApproval says whether the credential may be deleted. That people have agreed is said
-// when it is on record: the cache alone proves nothing, and admission believes this word.
-func (s *scope) deletionApproval(o rotation.Observed, now time.Time) v1alpha1.DeletionApproval {
-	state, requests := o.Deletion(now)
-	if state == rotation.DeletionApproved {
-		for i := range s.consent.questions {
-			r := &s.consent.questions[i].request
-			if slices.Contains(requests, r.Name) && r.Status.State != v1alpha1.ApprovalApproved {
-				return v1alpha1.DeletionPending
-			}
-		}
-	}
-	return v1alpha1.DeletionApproval(state)
-}
-
 // gatherConsent reads from the cache what people were asked and have said: enough to see that
 // they are still waited for.
 func (r *Reconciler) gatherConsent(ctx context.Context, s *scope) error {
@@ -200,8 +185,8 @@ func (s *scope) observeConsent(now time.Time) rotation.Consent {
 			}
 		}
 		c.Asked = append(c.Asked, rotation.Asked{
-			Unproven: unproven,
-			Name:     q.request.Name, Reference: approval.Reference(q.request.Spec.ApprovalRef), Digest: q.request.Spec.Digest,
+			Unproven: unproven, Recorded: q.request.Status.State == v1alpha1.ApprovalApproved,
+			Name: q.request.Name, Reference: approval.Reference(q.request.Spec.ApprovalRef), Digest: q.request.Spec.Digest,
 			Round: int(q.request.Spec.Round), State: verdict.State, Until: q.request.Spec.ExpiresAt.Time, Missing: verdict.Missing,
 		})
 	}

@@ -99,7 +99,7 @@ func (s *scope) describe(status *v1alpha1.APIClientCredentialStatus, o rotation.
 	status.Consumers = s.describeConsumers(status.Consumers, o, now)
 	status.Rollout = s.describeRollout(status.Rollout, o, now)
 	status.Owner = s.owner(status.Owner)
-	status.DeletionApproval = s.deletionApproval(o, now)
+	status.DeletionApproval = v1alpha1.DeletionApproval(o.Deletion(now))
 	status.History = s.describeHistory(status.History, o, now)
 	status.Rotates, status.Expires, status.Binding = "never", "", nil
 	if o.Target.Published != 0 {

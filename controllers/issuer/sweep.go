@@ -93,8 +93,8 @@ func (r *Reconciler) sweep(ctx context.Context, g *gathered) error {
 	p.expected, p.missing, p.suspect = f.expected, f.missing, f.suspect
 	p.hashes, p.unread, p.orphans = f.hashes, f.unread, reported(suspicions)
 	p.forgetSecrets(metadata)
-	r.readOwners(ctx, rec.upstream)
 	r.Accounts.conclude(rec.id, f.doubts, f.hashes)
+	r.readOwners(ctx, rec.upstream)
 	return nil
 }
 

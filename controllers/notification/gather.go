@@ -39,7 +39,9 @@ func (t *Teller) gather(ctx context.Context, reader client.Reader, key types.Nam
 	if f.Approvals, err = approvals(ctx, reader, key.Namespace, string(uid)); err != nil {
 		return f, err
 	}
-	issuers, err := suspecting(ctx, reader, key.Namespace)
+	// From the cache even before it is told: the list only grows until a person has looked, so an
+	// old one says nothing that was not true, and a live list of all issuers would cost each message.
+	issuers, err := suspecting(ctx, t.Client, key.Namespace)
 	if err != nil {
 		return f, err
 	}

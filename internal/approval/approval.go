@@ -104,6 +104,13 @@ type Subject struct {
 	Round int
 }
 
+// Deletion is the end of a credential, requested at a time; zero if it was deleted and nobody
+// requested it. It is about neither spec nor version: all of it ends, whatever it is by then, and
+// the deletion itself counts up the generation.
+func Deletion(credentialUID string, requested time.Time, round int) Subject {
+	return Subject{CredentialUID: credentialUID, Operation: Delete, Request: requested, Round: round}
+}
+
 // Digest is a name of the subject that no other subject has: 64 hexadecimal digits.
 func (s Subject) Digest() string {
 	h := sha256.New()

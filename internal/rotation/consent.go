@@ -37,6 +37,9 @@ type Asked struct {
 	Digest    string
 	Round     int
 	State     approval.State
+	// Recorded: the request's own status says that it was approved, which is written only when
+	// that was proven.
+	Recorded bool
 	// Until is when the time to answer ends; zero if never.
 	Until time.Time
 	// Missing are those whose agreement is still needed, where the quorum names them.
@@ -55,9 +58,6 @@ type Ask struct {
 
 // consent tells whether people have agreed to the version that is due.
 func (s *situation) consent(d *due) (step *Step, waits bool) {
-	if d.emergency {
-		return nil, false
-	}
 	step, waits, d.consented = s.agreement(s.operation(), d.cause)
 	if step != nil {
 		step.Routine = d.routine
@@ -150,9 +150,7 @@ func askedAnew(o approval.Operation) string {
 // subject is what people are asked about now, in a round.
 func (s *situation) subject(o approval.Operation, round int) approval.Subject {
 	if o == approval.Delete {
-		// Neither the spec nor the version in use: all of it ends, whatever it is by then. The
-		// deletion itself counts up the generation.
-		return approval.Subject{CredentialUID: s.Credential.UID, Operation: o, Request: s.Credential.DeletionRequestedAt, Round: round}
+		return approval.Deletion(s.Credential.UID, s.Credential.DeletionRequestedAt, round)
 	}
 	subject := approval.Subject{
 		CredentialUID: s.Credential.UID, Generation: s.Credential.Generation, Operation: o, Round: round,
@@ -253,9 +251,11 @@ const (
 	DeletionRejected DeletionApproval = "Rejected"
 )
 
-// Deletion tells it from what was observed, and names the requests that count.
-func (o Observed) Deletion(now time.Time) (state DeletionApproval, requests []string) {
+// Deletion tells it from what was observed. That people have agreed is said when it is on record:
+// answers from the cache prove nothing, and admission believes this word.
+func (o Observed) Deletion(now time.Time) DeletionApproval {
 	s := &situation{Observed: o, now: now}
+	state := DeletionFree
 	for _, demand := range s.demands(approval.Delete) {
 		_, asked := s.ask(&demand, approval.Delete)
 		is := DeletionNeeded
@@ -263,17 +263,14 @@ func (o Observed) Deletion(now time.Time) (state DeletionApproval, requests []st
 		case asked == nil || asked.State == approval.Expired:
 		case asked.State == approval.Rejected:
 			is = DeletionRejected
-		case asked.State == approval.Approved:
+		case asked.State == approval.Approved && asked.Recorded:
 			is = DeletionApproved
 		default:
 			is = DeletionPending
 		}
-		if asked != nil {
-			requests = append(requests, asked.Name)
-		}
 		state = worse(state, is)
 	}
-	return state, requests
+	return state
 }
 
 // worse is what two demands come to: one no is a no, and all must have been asked.

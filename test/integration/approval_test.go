@@ -454,7 +454,7 @@ func TestARequestIsKeptForItsTime(t *testing.T) {
 	t.Parallel()
 	x := newTenant(t, shared)
 	bob, alice := x.requester(), x.approver("alice@example.com")
-	x.byIssuer(v1alpha1.ApprovalDemand{Expiry: "20s", Retain: "2s"})
+	x.byIssuer(v1alpha1.ApprovalDemand{Expiry: "20s", Retain: "8s"})
 	bob.asks()
 	r := x.asked(1)
 	alice.decides(r, v1alpha1.Reject)
@@ -474,7 +474,7 @@ func TestARequestIsKeptForItsTime(t *testing.T) {
 		}
 		return ""
 	})
-	if now := time.Now(); now.Before(r.Spec.RetainUntil.Add(-2 * time.Second)) {
+	if now := time.Now(); now.Before(r.Spec.RetainUntil.Add(-time.Second)) {
 		t.Errorf("it was deleted before %s", r.Spec.RetainUntil)
 	}
 	if lack := x.unissued(); lack != "" {

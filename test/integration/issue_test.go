@@ -95,6 +95,13 @@ func wantStatus(t *testing.T, c *v1alpha1.APIClientCredential, began time.Time) 
 		}
 		got.Versions[0].IssuedAt, got.Versions[0].ID = metav1.Time{}, ""
 	}
+	for i := range got.History {
+		e := &got.History[i]
+		if e.IssuedAt.Before(&metav1.Time{Time: began.Add(-2 * time.Second)}) || e.PublishedAt.Before(&e.IssuedAt) || e.PublishedAt.After(time.Now()) {
+			t.Errorf("version %d was issued at %s and published at %s, the test began at %s", e.Version, e.IssuedAt, e.PublishedAt, began)
+		}
+		e.IssuedAt, e.PublishedAt = metav1.Time{}, metav1.Time{}
+	}
 	want := &v1alpha1.APIClientCredentialStatus{
 		ObservedGeneration: 1,
 		Conditions: []metav1.Condition{{
@@ -107,7 +114,7 @@ func wantStatus(t *testing.T, c *v1alpha1.APIClientCredential, began time.Time) 
 		Policy:   "RotationPolicy/quarterly",
 		Binding:  &v1alpha1.BindingStatus{Name: "billing-api"},
 		Owner:    "jo@acme.example",
-		History:  got.History, // its own table is in controllers/credential
+		History:  []v1alpha1.HistoryEntry{{Version: 1, Cause: "first issue", Verification: "Accepted"}},
 	}
 	if diff := cmp.Diff(want, got, ignoreTimes); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
