@@ -226,7 +226,12 @@ func (k serviceKey) fingerprint() string {
 	if block, _ := pem.Decode([]byte(k.Certificate)); block != nil {
 		proof = block.Bytes
 	}
-	sum := sha256.Sum256(proof)
+	return fingerprint(proof)
+}
+
+// fingerprint is what ledgers call a secret by.
+func fingerprint(secret []byte) string {
+	sum := sha256.Sum256(secret)
 	return hex.EncodeToString(sum[:8])
 }
 

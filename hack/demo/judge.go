@@ -48,9 +48,12 @@ func (d difference) list() []string {
 
 // compare holds the upstreams' ledgers against the journal and against what the target
 // Secrets hold, by credential. It knows the credentials by what the operator cannot
-// forge: the place that the upstream issued for.
-func compare(ledger []version, journal []entry, targets map[types.NamespacedName]string, places map[string]types.NamespacedName) difference {
+// forge: the place that the upstream issued for. Of a credential whose versions nobody can
+// find upstream, as many orphans are none as the operator has admitted to people: that is
+// all that anybody can do about them.
+func compare(ledger []version, journal []entry, targets map[types.NamespacedName]string, places map[string]types.NamespacedName, admitted map[types.NamespacedName]int64) difference {
 	var d difference
+	excused := map[types.NamespacedName]int64{}
 	live, works, known := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	issued, counted := map[types.NamespacedName]int64{}, map[types.NamespacedName]int64{}
 	for _, e := range journal {
@@ -65,6 +68,10 @@ func compare(ledger []version, journal []entry, targets map[types.NamespacedName
 			continue
 		}
 		live[v.mark], works[v.held] = true, true
+		if credential := places[v.place]; !known[v.mark] && excused[credential] < admitted[credential] {
+			excused[credential]++
+			continue
+		}
 		if !known[v.mark] {
 			d.orphans = append(d.orphans, fmt.Sprintf("orphan: %s (mark %s) of %s lives upstream and is in no journal", v.held, v.mark, v.place))
 		}

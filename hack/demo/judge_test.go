@@ -29,10 +29,11 @@ func TestCompareFindsEveryDifferenceBetweenLedgerAndJournal(t *testing.T) {
 	leaving := inJournal(billing, 1, "b1")
 	leaving.terminating = true
 	for name, tc := range map[string]struct {
-		ledger  []version
-		journal []entry
-		holds   string
-		want    difference
+		ledger   []version
+		journal  []entry
+		holds    string
+		admitted int64
+		want     difference
 	}{
 		"one version lives, the journal has it and the Secret holds it": {
 			ledger:  []version{issued("billing", "b1", true), issued("billing", "b2", false)},
@@ -87,6 +88,13 @@ func TestCompareFindsEveryDifferenceBetweenLedgerAndJournal(t *testing.T) {
 			journal: []entry{inJournal(billing, 1, "b1")},
 			want:    difference{dead: []string{`dead: the Secret of payments/billing holds "", which does not live upstream`}},
 		},
+		"a grant that was lost, and is admitted to be, is no orphan; a second one is": {
+			ledger:   []version{issued("billing", "x", false), issued("billing", "y", false), issued("billing", "b3", false)},
+			journal:  []entry{inJournal(billing, 3, "b3")},
+			holds:    "B3",
+			admitted: 1,
+			want:     difference{orphans: []string{"orphan: Y (mark y) of billing lives upstream and is in no journal"}},
+		},
 		"more issued than versions counted means that something was issued twice": {
 			ledger:  []version{issued("billing", "x", true), issued("billing", "b1", false)},
 			journal: []entry{inJournal(billing, 1, "b1")},
@@ -95,7 +103,7 @@ func TestCompareFindsEveryDifferenceBetweenLedgerAndJournal(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := compare(tc.ledger, tc.journal, map[types.NamespacedName]string{billing: tc.holds}, map[string]types.NamespacedName{"billing": billing})
+			got := compare(tc.ledger, tc.journal, map[types.NamespacedName]string{billing: tc.holds}, map[string]types.NamespacedName{"billing": billing}, map[types.NamespacedName]int64{billing: tc.admitted})
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(difference{})); diff != "" {
 				t.Errorf("compare (-want +got):\n%s", diff)
 			}

@@ -181,13 +181,17 @@ type evidence struct {
 	journal []entry
 	targets map[types.NamespacedName]string
 	places  map[string]types.NamespacedName
+	// admitted is how many lost grants the issuers' status names, by credential.
+	admitted map[types.NamespacedName]int64
 }
 
-func (e *evidence) difference() difference { return compare(e.ledger, e.journal, e.targets, e.places) }
+func (e *evidence) difference() difference {
+	return compare(e.ledger, e.journal, e.targets, e.places, e.admitted)
+}
 
 // gather reads all three live, past every cache and past the operator.
 func (s *stage) gather(ctx context.Context, c *cast) (*evidence, error) {
-	e := &evidence{targets: map[types.NamespacedName]string{}, places: c.places}
+	e := &evidence{targets: map[types.NamespacedName]string{}, places: c.places, admitted: map[types.NamespacedName]int64{}}
 	for _, upstream := range s.residents {
 		versions, entries, err := upstream.versions(ctx)
 		if err != nil {
@@ -206,6 +210,15 @@ func (s *stage) gather(ctx context.Context, c *cast) (*evidence, error) {
 			return nil, fmt.Errorf("read Secret %s: %w", secretOf(credential), err)
 		}
 		e.targets[nameOf(credential)] = s.scene.show(secret, credential).held
+		if credential.Spec.Venafi == nil || credential.Spec.Venafi.Token == nil {
+			continue
+		}
+		issuer := &v1alpha1.CredentialIssuer{}
+		key := types.NamespacedName{Namespace: credential.Namespace, Name: credential.Spec.IssuerRef.Name}
+		if err := s.admin.Get(ctx, key, issuer); err != nil {
+			return nil, fmt.Errorf("read CredentialIssuer %s: %w", key, err)
+		}
+		e.admitted[nameOf(credential)] = issuer.Status.Unresolved.Count
 	}
 	return e, nil
 }

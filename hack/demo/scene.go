@@ -197,13 +197,18 @@ func (s *scene) show(secret *corev1.Secret, credential *v1alpha1.APIClientCreden
 }
 
 // readEntry takes what the judge needs out of a version Secret.
-func readEntry(secret metav1.Object) (entry, error) {
-	v, err := journal.Parse(secret)
+func readEntry(secret *corev1.Secret) (entry, error) {
+	v, err := journal.ParseSecret(secret)
 	if err != nil {
 		return entry{}, err
 	}
+	mark := string(v.Mark)
+	if v.Material != nil && !v.Material.Token.Empty() {
+		// A grant bears no mark: its token is all that leads to it.
+		mark = fingerprint([]byte(v.Material.Token.Reveal()))
+	}
 	return entry{
-		credential: v.Credential, number: v.Number, mark: string(v.Mark), cause: v.Cause,
+		credential: v.Credential, number: v.Number, mark: mark, cause: v.Cause,
 		revoked: !v.RevokedAt.IsZero(), terminating: v.Terminating,
 	}, nil
 }
