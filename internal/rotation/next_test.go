@@ -238,6 +238,11 @@ func keepDecisions() []decision {
 			"an observer leaves a newer target as it is", both(behind, func(f *facts) { f.Operator.ObserveOnly = true }),
 			Step{Action: Wait, Problem: asked(false, observing().Message)},
 		},
+		{
+			"a look that comes later says what it is for", both(behind, func(f *facts) { f.Versions[0].NotBefore = in(time.Minute) }),
+			Step{Action: Wait, Until: in(time.Minute), Problem: stuck("JournalBehind",
+				"the Secret bears version 3, which the journal does not know: version 1 is put back only if the upstream accepts it")},
+		},
 		{"an answer that did not come is waited for", both(behind, func(f *facts) {
 			f.Versions[0].NotBefore, f.Versions[0].Trouble = in(time.Minute), stuck("UpstreamUnreachable", "no route")
 		}), Step{Action: Wait, Until: in(time.Minute), Problem: asked(false, "no route")}},

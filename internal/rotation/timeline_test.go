@@ -124,6 +124,22 @@ func TestTimeline(t *testing.T) {
 			f.Versions[0].IntentAt, f.policy.Windows = f.Versions[0].IntentAt.Add(-30*days), saturday
 		}, Plan{RenewsAt: time.Date(2026, 3, 7, 2, 0, 0, 0, time.UTC), Retires: none}},
 		{
+			"what the upstream ends sooner is renewed when two thirds of its life are over", func(f *facts) { f.Versions[0].ExpiresAt = in(11 * days) },
+			Plan{RenewsAt: in(4 * days), Retires: none},
+		},
+		{
+			"what the upstream ends later is renewed at its age", func(f *facts) { f.Versions[0].ExpiresAt = in(80 * days) },
+			Plan{RenewsAt: renewal(), Retires: none},
+		},
+		{
+			"what the upstream ends is renewed where nothing is due by age", func(f *facts) { f.Versions[0].ExpiresAt, f.policy.RotateAfter = in(80*days), unlimited },
+			Plan{RenewsAt: in(50 * days), Retires: none},
+		},
+		{
+			"a window that never opens does not hide when something is due", func(f *facts) { f.policy.Windows = interval.Windows{{}} },
+			Plan{RenewsAt: renewal(), Retires: none},
+		},
+		{
 			"a predecessor retires after its overlap", both(overlapping, func(f *facts) { f.Target.PublishedAt = noon }),
 			Plan{RenewsAt: renewalOf2(), Retires: map[int64]time.Time{1: in(2*days + time.Second)}},
 		},
