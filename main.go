@@ -202,7 +202,8 @@ func cacheOptions(namespaces []string, operatorNamespace string) cache.Options {
 		served[namespace] = cache.Config{}
 	}
 	byObject := map[client.Object]cache.ByObject{
-		secret: {Label: selector, Transform: credential.Slim},
+		secret:                          {Label: selector, Transform: credential.SlimSecret},
+		&v1alpha1.APIClientCredential{}: {Transform: credential.SlimCredential},
 	}
 	if operatorNamespace != "" {
 		// Records of notifications and their templates; there is no right to read others.

@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -20,6 +21,7 @@ type memory struct {
 	credentials map[types.UID]setback
 	goneSince   map[types.NamespacedName]time.Time
 	projected   map[types.UID]projection
+	pruned      time.Time
 	requests    map[types.UID]string
 	sightings   map[types.UID]sighting
 	marches     map[types.UID]march
@@ -177,6 +179,11 @@ func (m *memory) wrote(uid types.UID, became string, at time.Time, status v1alph
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.projected[uid] = projection{became: became, at: at, status: status}
+	if at.Sub(m.pruned) >= lag {
+		// The cache shows the others by now: kept, they would be a second copy of every status.
+		maps.DeleteFunc(m.projected, func(_ types.UID, p projection) bool { return at.Sub(p.at) >= lag })
+		m.pruned = at
+	}
 }
 
 // requestChanged reports whether the request annotation is another one than when this

@@ -1,10 +1,14 @@
 package credential
 
 import (
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 )
@@ -34,5 +38,17 @@ func TestACacheThatLagsHasNoStatusWrittenTwice(t *testing.T) {
 		if got := m.written(shown, noon.Add(c.after)).Version; got != c.want {
 			t.Errorf("the cache shows %s: the status has version %d, want %d", c.when, got, c.want)
 		}
+	}
+}
+
+func TestAStatusThatTheCacheShowsIsNotHeldTwice(t *testing.T) {
+	noon := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+	m := newMemory()
+	m.wrote("early", "1", noon, v1alpha1.APIClientCredentialStatus{Version: 1})
+	m.wrote("late", "2", noon.Add(lag-1), v1alpha1.APIClientCredentialStatus{Version: 1})
+	m.wrote("now", "3", noon.Add(lag), v1alpha1.APIClientCredentialStatus{Version: 1})
+	held := slices.Sorted(maps.Keys(m.projected))
+	if diff := cmp.Diff([]types.UID{"late", "now"}, held); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -2,8 +2,6 @@ package credential
 
 import (
 	"context"
-	"maps"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -134,24 +132,4 @@ func (r *Reconciler) requests(ctx context.Context, options ...client.ListOption)
 		requests = append(requests, reconcile.Request{NamespacedName: key(&list.Items[i])})
 	}
 	return requests
-}
-
-// Slim cuts what the cache keeps of a Secret down to our own labels and annotations
-// and our own managedFields entries, so that memory does not grow with what others
-// write on it.
-func Slim(object any) (any, error) {
-	o, ok := object.(*metav1.PartialObjectMetadata)
-	if !ok {
-		return object, nil
-	}
-	var ours []metav1.ManagedFieldsEntry
-	for _, entry := range o.ManagedFields {
-		if entry.Manager == journal.FieldManager || entry.Manager == journal.PreviousManager {
-			ours = append(ours, entry)
-		}
-	}
-	o.ManagedFields = ours
-	foreign := func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.GroupVersion.Group+"/") }
-	maps.DeleteFunc(o.Annotations, foreign)
-	return o, nil
 }
