@@ -365,7 +365,9 @@ func passes(ctx context.Context, m Mutant, tests ...test) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for _, t := range tests {
-		args := append([]string{"test", "-vet=off", "-failfast", "-overlay", filepath.Join(folder, "overlay.json")}, t...)
+		// With a time of its own: what "go test" started outlives it, and one that never ends would slow
+		// down all that follow.
+		args := append([]string{"test", "-vet=off", "-failfast", "-timeout", patience.String(), "-overlay", filepath.Join(folder, "overlay.json")}, t...)
 		command := exec.CommandContext(ctx, "go", args...)
 		command.Env = append(os.Environ(), "CLAVIGER_SEARCH=400")
 		if command.Run() != nil {
