@@ -12,9 +12,9 @@ import (
 	"github.com/claviger-dev/claviger/internal/journal"
 )
 
-// SlimSecret cuts what the cache keeps of a Secret down to our own labels and annotations
-// and our own managedFields entries, so that memory does not grow with what others
-// write on it.
+// SlimSecret cuts what the cache keeps of a Secret down to our own annotations and managedFields
+// entries, so that memory does not grow with what others write on it. Nobody asks who
+// wrote a version Secret: only its owner does, by admission.
 func SlimSecret(object any) (any, error) {
 	o, ok := object.(*metav1.PartialObjectMetadata)
 	if !ok {
@@ -22,7 +22,7 @@ func SlimSecret(object any) (any, error) {
 	}
 	var ours []metav1.ManagedFieldsEntry
 	for _, entry := range o.ManagedFields {
-		if entry.Manager == journal.FieldManager || entry.Manager == journal.PreviousManager {
+		if o.Labels[journal.LabelRole] != journal.RoleVersion && (entry.Manager == journal.FieldManager || entry.Manager == journal.PreviousManager) {
 			ours = append(ours, entry)
 		}
 	}

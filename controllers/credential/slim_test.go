@@ -15,11 +15,11 @@ import (
 )
 
 // decoded is a Secret as a decoder makes it: each text has bytes of its own.
-func decoded() *metav1.PartialObjectMetadata {
+func decoded(role string) *metav1.PartialObjectMetadata {
 	ours, theirs := metav1.ManagedFieldsEntry{Manager: journal.FieldManager}, metav1.ManagedFieldsEntry{Manager: "kubectl"}
 	return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
 		Namespace: strings.Clone("payments"), Name: "orders",
-		Labels:        map[string]string{strings.Clone(journal.LabelRole): "version", "app": "orders"},
+		Labels:        map[string]string{strings.Clone(journal.LabelRole): role, "app": "orders"},
 		Annotations:   map[string]string{strings.Clone(journal.AnnotationCredential): "payments/orders", "tool.example/note": "long"},
 		Finalizers:    []string{strings.Clone(journal.FinalizerUpstream), "tool.example/hold"},
 		ManagedFields: []metav1.ManagedFieldsEntry{theirs, ours},
@@ -27,16 +27,26 @@ func decoded() *metav1.PartialObjectMetadata {
 }
 
 func TestTheCacheKeepsOfASecretWhatIsOurs(t *testing.T) {
-	got, err := SlimSecret(decoded())
+	got, err := SlimSecret(decoded(journal.RoleTarget))
 	want := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
 		Namespace: "payments", Name: "orders",
-		Labels:        map[string]string{journal.LabelRole: "version", "app": "orders"},
+		Labels:        map[string]string{journal.LabelRole: journal.RoleTarget, "app": "orders"},
 		Annotations:   map[string]string{journal.AnnotationCredential: "payments/orders"},
 		Finalizers:    []string{journal.FinalizerUpstream, "tool.example/hold"},
 		ManagedFields: []metav1.ManagedFieldsEntry{{Manager: journal.FieldManager}},
 	}}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Error(diff, err)
+	}
+}
+
+func TestTheCacheDoesNotKeepWhoWroteAVersion(t *testing.T) {
+	got, err := SlimSecret(decoded(journal.RoleVersion))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]metav1.ManagedFieldsEntry(nil), got.(*metav1.PartialObjectMetadata).ManagedFields); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -56,7 +66,7 @@ func TestWhatEachSecretRepeatsIsHeldOnce(t *testing.T) {
 		}
 		return found
 	}
-	one, other := bytesOf(decoded()), bytesOf(decoded())
+	one, other := bytesOf(decoded(journal.RoleTarget)), bytesOf(decoded(journal.RoleTarget))
 	if len(one) != 5 {
 		t.Fatalf("found %d texts, want 5", len(one))
 	}
