@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,7 +61,7 @@ func parseWhereUsed(arguments []string) (whereUsedSettings, error) {
 	options := flag.NewFlagSet("where-used", flag.ContinueOnError)
 	options.StringVar(&s.url, "url", "", "the tenant's address without /api/v1, for example https://acme.it-cpi001.cfapps.eu10.hana.ondemand.com")
 	options.StringVar(&s.tokenURL, "token-url", "", "the token endpoint of the client")
-	options.StringVar(&s.login, "login", "", "a folder with the files client_id and client_secret, as a mounted Secret is one")
+	options.StringVar(&s.login, "login", "", "a folder with the files client_id and client_secret, or client_id, tls.crt and tls.key, as a mounted Secret is one")
 	options.StringVar(&s.caFile, "ca-file", "", "PEM of the only authorities to trust; without it the system's")
 	options.StringVar(&s.output, "output", "table", "table or json")
 	managed := options.String("managed", "", "aliases that you manage, separated by commas; what else is used is reported, and which of them are not")
@@ -73,33 +74,31 @@ func parseWhereUsed(arguments []string) (whereUsedSettings, error) {
 		return s, fmt.Errorf("--output is table or json, not %q", s.output)
 	}
 	if s.login == "" {
-		return s, errors.New("--login is missing: a folder with the files client_id and client_secret")
+		return s, errors.New("--login is missing: a folder with the files client_id and client_secret, or client_id, tls.crt and tls.key")
 	}
 	s.managed = slices.DeleteFunc(strings.Split(*managed, ","), func(alias string) bool { return alias == "" })
 	return s, nil
 }
 
 func (s whereUsedSettings) open() (*cloudintegration.Tenant, error) {
-	read := func(name string) (string, error) {
-		text, err := os.ReadFile(filepath.Join(s.login, name)) //nolint:gosec // the folder is a flag of whoever runs it
-		return strings.TrimSpace(string(text)), err
-	}
-	id, err := read("client_id")
-	if err != nil {
-		return nil, err
-	}
-	secret, err := read("client_secret")
-	if err != nil {
-		return nil, err
+	login := map[string]material.Secret{}
+	for _, key := range []string{"client_id", "client_secret", "tls.crt", "tls.key"} {
+		text, err := os.ReadFile(filepath.Join(s.login, key)) //nolint:gosec // the folder is a flag of whoever runs it
+		if err == nil {
+			login[key] = material.New(string(text))
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
 	}
 	transport := upstream.TransportOptions{UserAgent: "claviger/" + version, AllowPlainHTTP: s.insecure, AllowLoopback: s.insecure}
 	if s.caFile != "" {
+		var err error
 		if transport.CABundle, err = os.ReadFile(s.caFile); err != nil {
 			return nil, err
 		}
 	}
 	return cloudintegration.Open(cloudintegration.Settings{
-		URL: s.url, TokenURL: s.tokenURL, ClientID: id, ClientSecret: material.New(secret), Transport: transport, Now: time.Now,
+		URL: s.url, TokenURL: s.tokenURL, Login: login, Transport: transport, Now: time.Now,
 	})
 }
 

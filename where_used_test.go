@@ -103,8 +103,8 @@ func TestWhereUsedRefusesWhatCannotWork(t *testing.T) {
 		"--output is table or json":              append(good[:5:5], "--output=xml"),
 		"url must be an https URL":               append(good[:5:5], "--url=h"),
 		"only https is called":                   {good[0], good[1], good[2], good[3]},
-		"check client_id and client_secret":      append(good[:5:5], "--login="+wrong),
-		"no such file":                           append(good[:5:5], "--login="+t.TempDir()),
+		"check the client in the login":          append(good[:5:5], "--login="+wrong),
+		"needs the keys client_id and":           append(good[:5:5], "--login="+t.TempDir()),
 		"flag provided but not defined: -secret": append(good[:5:5], "--secret=x"),
 	} {
 		var out bytes.Buffer

@@ -1,6 +1,9 @@
 package cloudintegration_test
 
 import (
+	"crypto/x509"
+	"encoding/pem"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -57,10 +60,14 @@ func start(t *testing.T, change func(*sim.Tenant, *sim.Behaviour)) *sim.Sim {
 	return s
 }
 
+func login() map[string]material.Secret {
+	return map[string]material.Secret{"client_id": material.New("sb-reader!b1|it!b2"), "client_secret": material.New(secret)}
+}
+
 func scanner(t *testing.T, s *sim.Sim) *cloudintegration.Scanner {
 	t.Helper()
 	tenant, err := cloudintegration.Open(cloudintegration.Settings{
-		URL: s.URL(), TokenURL: s.TokenURL(), ClientID: "sb-reader!b1|it!b2", ClientSecret: material.New(secret), Now: time.Now,
+		URL: s.URL(), TokenURL: s.TokenURL(), Login: login(), Now: time.Now,
 		Transport: upstream.TransportOptions{CABundle: s.CA(), AllowLoopback: true, Timeout: 5 * time.Second, PerSecond: 1e6, Burst: 1e6},
 	})
 	if err != nil {
@@ -225,6 +232,72 @@ func TestADesignThatNeverComesStopsNoScan(t *testing.T) {
 				t.Errorf("%+v", got.Unreadable)
 			}
 			return
+		}
+	}
+}
+
+// certificateLogin is a login with a certificate of the simulator's authority.
+func certificateLogin(t *testing.T, s *sim.Sim, subject string) map[string]material.Secret {
+	t.Helper()
+	pair, err := s.Authority().Client(subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded := func(kind string, der []byte) material.Secret {
+		return material.New(string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})))
+	}
+	return map[string]material.Secret{
+		"client_id": material.New("sb-cert"), "tls.crt": encoded("CERTIFICATE", pair.Certificate[0]), "tls.key": encoded("PRIVATE KEY", key),
+	}
+}
+
+func TestAServiceKeyWithACertificateLogsIn(t *testing.T) {
+	s := start(t, func(tenant *sim.Tenant, _ *sim.Behaviour) {
+		tenant.Clients = append(tenant.Clients, sim.Client{ID: "sb-cert", Subject: "reader"})
+	})
+	open := func(login map[string]material.Secret) (*cloudintegration.Tenant, error) {
+		return cloudintegration.Open(cloudintegration.Settings{
+			URL: s.URL(), TokenURL: s.TokenURL(), Login: login, Now: time.Now,
+			Transport: upstream.TransportOptions{CABundle: s.CA(), AllowLoopback: true, Timeout: 5 * time.Second, PerSecond: 1e6, Burst: 1e6},
+		})
+	}
+	tenant, err := open(certificateLogin(t, s, "reader"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(scan(t, scanner(t, s)), scan(t, cloudintegration.NewScanner(tenant))); diff != "" {
+		t.Error("it reads otherwise than a key with a secret does:", diff)
+	}
+	other, err := open(certificateLogin(t, s, "somebody"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := cloudintegration.NewScanner(other).Step(t.Context()); upstream.ClassOf(err) != upstream.LoginFailed {
+		t.Errorf("another's certificate: %v, want LoginFailed", err)
+	}
+}
+
+func TestALoginNamesOneWayToLogIn(t *testing.T) {
+	s := start(t, nil)
+	whole := certificateLogin(t, s, "reader")
+	for when, change := range map[string]func(map[string]material.Secret){
+		"a certificate without its key":          func(l map[string]material.Secret) { delete(l, "tls.key") },
+		"a certificate and a secret":             func(l map[string]material.Secret) { l["client_secret"] = material.New(secret) },
+		"no client":                              func(l map[string]material.Secret) { delete(l, "client_id") },
+		"nothing at all":                         func(l map[string]material.Secret) { clear(l) },
+		"a key that belongs to another":          func(l map[string]material.Secret) { l["tls.key"] = certificateLogin(t, s, "reader")["tls.key"] },
+		"a certificate that is no PEM":           func(l map[string]material.Secret) { l["tls.crt"] = material.New("MII") },
+		"a client id of blanks, and a good pair": func(l map[string]material.Secret) { l["client_id"] = material.New(" ") },
+	} {
+		login := maps.Clone(whole)
+		change(login)
+		_, err := cloudintegration.Open(cloudintegration.Settings{URL: s.URL(), TokenURL: s.TokenURL(), Login: login, Now: time.Now})
+		if upstream.ClassOf(err) != upstream.InvalidSpec {
+			t.Errorf("%s: %v, want InvalidSpec", when, err)
 		}
 	}
 }

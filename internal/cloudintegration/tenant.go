@@ -2,6 +2,7 @@ package cloudintegration
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -33,10 +34,10 @@ const (
 type Settings struct {
 	// URL is the tenant's address without /api/v1; TokenURL its token endpoint.
 	URL, TokenURL string
-	// ClientID and ClientSecret need the roles MonitoringDataRead,
-	// WorkspacePackagesRead and AccessAllAccessPoliciesArtifacts.
-	ClientID     string
-	ClientSecret material.Secret
+	// Login are the keys of the login Secret: client_id with client_secret, or client_id with
+	// tls.crt and tls.key, which a service key with a certificate has. The client needs the
+	// roles MonitoringDataRead, WorkspacePackagesRead and AccessAllAccessPoliciesArtifacts.
+	Login map[string]material.Secret
 	// Transport carries the calls. Its rate, if zero, is what a tenant takes.
 	Transport upstream.TransportOptions
 	// Now ages the token.
@@ -46,7 +47,12 @@ type Settings struct {
 // Tenant is a login on a tenant.
 type Tenant struct {
 	settings Settings
-	http     *http.Client
+	id       string
+	// secret is empty for who logs in with a certificate, which door presents.
+	secret material.Secret
+	// door carries the calls to the token endpoint, http all others: a certificate is shown
+	// to nothing but what asks for it.
+	door, http *http.Client
 
 	mu    sync.Mutex
 	token material.Secret
@@ -61,19 +67,42 @@ func Open(s Settings) (*Tenant, error) {
 			return nil, upstream.Errorf(upstream.InvalidSpec, "%s must be an https URL without user, query or fragment", field)
 		}
 	}
-	if s.ClientID == "" || s.ClientSecret.Empty() {
-		return nil, upstream.Errorf(upstream.InvalidSpec, "the login Secret needs the keys client_id and client_secret")
-	}
 	if s.Transport.PerSecond == 0 {
 		s.Transport.PerSecond, s.Transport.Burst = tenantPerSecond, tenantBurst
 	}
 	s.Transport.MaxAnswer = maxAnswer
-	carrier, err := upstream.NewClient(s.Transport)
+	s.URL = strings.TrimRight(s.URL, "/")
+	t := &Tenant{settings: s}
+	pair, err := t.readLogin(s.Login)
 	if err != nil {
 		return nil, err
 	}
-	s.URL = strings.TrimRight(s.URL, "/")
-	return &Tenant{settings: s, http: carrier}, nil
+	if t.http, err = upstream.NewClient(s.Transport); err != nil {
+		return nil, err
+	}
+	t.door = t.http
+	if pair != nil {
+		s.Transport.ClientCertificate = pair
+		t.door, err = upstream.NewClient(s.Transport)
+	}
+	return t, err
+}
+
+// readLogin takes the client from the keys of a login Secret; pair is nil for one with a secret.
+func (t *Tenant) readLogin(login map[string]material.Secret) (pair *tls.Certificate, err error) {
+	t.id, t.secret = strings.TrimSpace(login["client_id"].Reveal()), material.New(strings.TrimSpace(login["client_secret"].Reveal()))
+	certificate, key := login["tls.crt"], login["tls.key"]
+	switch {
+	case t.id != "" && !t.secret.Empty() && certificate.Empty() && key.Empty():
+		return nil, nil
+	case t.id == "" || !t.secret.Empty() || certificate.Empty() || key.Empty():
+		return nil, upstream.Errorf(upstream.InvalidSpec, "the login needs the keys client_id and client_secret, or client_id, tls.crt and tls.key")
+	}
+	read, err := tls.X509KeyPair([]byte(certificate.Reveal()), []byte(key.Reveal()))
+	if err != nil {
+		return nil, upstream.Errorf(upstream.InvalidSpec, "tls.crt and tls.key of the login must be PEM and belong together")
+	}
+	return &read, nil
 }
 
 // reply is one answer, whole.
@@ -93,7 +122,7 @@ func (t *Tenant) get(ctx context.Context, operation, path string) (reply, error)
 		if err != nil {
 			return reply{}, err
 		}
-		r, err := t.exchange(ctx, operation, http.MethodGet, t.settings.URL+"/api/v1"+path, "", func(r *http.Request) {
+		r, err := t.exchange(ctx, t.http, operation, http.MethodGet, t.settings.URL+"/api/v1"+path, "", func(r *http.Request) {
 			r.Header.Set("Authorization", "Bearer "+value.Reveal())
 		}, value)
 		if err != nil || r.status != http.StatusUnauthorized || attempt > 1 {
@@ -117,15 +146,18 @@ func (t *Tenant) login(ctx context.Context) (material.Secret, error) {
 	}
 	// In the form and not as Basic: the token servers of Cloud Foundry do not decode what
 	// Basic must encode.
-	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {t.settings.ClientID}, "client_secret": {t.settings.ClientSecret.Reveal()}}
-	r, err := t.exchange(ctx, "login", http.MethodPost, t.settings.TokenURL, form.Encode(), func(r *http.Request) {
+	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {t.id}}
+	if !t.secret.Empty() {
+		form.Set("client_secret", t.secret.Reveal())
+	}
+	r, err := t.exchange(ctx, t.door, "login", http.MethodPost, t.settings.TokenURL, form.Encode(), func(r *http.Request) {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}, material.Secret{})
 	if err != nil {
 		return material.Secret{}, err
 	}
 	if r.status == http.StatusUnauthorized || r.status == http.StatusBadRequest || r.status == http.StatusForbidden {
-		return material.Secret{}, upstream.Errorf(upstream.LoginFailed, "%s; check client_id and client_secret in the login Secret", r.words())
+		return material.Secret{}, upstream.Errorf(upstream.LoginFailed, "%s; check the client in the login", r.words())
 	}
 	var answer struct {
 		AccessToken string  `json:"access_token"`
@@ -144,15 +176,15 @@ func (t *Tenant) login(ctx context.Context) (material.Secret, error) {
 
 // exchange makes one call on the wire. Nothing is changed by any of them, so that no
 // answer is an unknown outcome.
-func (t *Tenant) exchange(ctx context.Context, operation, method, address, body string, authorize func(*http.Request), value material.Secret) (reply, error) {
-	r := reply{operation: operation, secrets: []material.Secret{t.settings.ClientSecret, value}}
+func (t *Tenant) exchange(ctx context.Context, carrier *http.Client, operation, method, address, body string, authorize func(*http.Request), value material.Secret) (reply, error) {
+	r := reply{operation: operation, secrets: []material.Secret{t.secret, value}}
 	request, err := http.NewRequestWithContext(upstream.WithOperation(ctx, operation), method, address, strings.NewReader(body))
 	if err != nil {
 		return r, upstream.Errorf(upstream.InvalidSpec, "%s: no request can be made of its address", operation)
 	}
 	request.Header.Set("Accept", "application/json") // the default is Atom XML
 	authorize(request)
-	response, err := t.http.Do(request)
+	response, err := carrier.Do(request)
 	if err == nil {
 		defer response.Body.Close()
 		r.status = response.StatusCode

@@ -1,6 +1,7 @@
 package cloudintegrationsim
 
 import (
+	"crypto/x509"
 	"encoding/hex"
 	"io"
 	"net/http"
@@ -69,7 +70,20 @@ func failure(status int, message string) simkit.Answer {
 	}})
 }
 
-// token serves the token endpoint: Basic, or the pair in the form.
+// shown is the subject of the certificate that a client has presented, if it can be believed.
+func (s *Sim) shown(r *http.Request) string {
+	if r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return ""
+	}
+	certificate := r.TLS.PeerCertificates[0]
+	usage := []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	if _, err := certificate.Verify(x509.VerifyOptions{Roots: s.authority.Pool(), KeyUsages: usage}); err != nil {
+		return ""
+	}
+	return certificate.Subject.CommonName
+}
+
+// token serves the token endpoint: Basic, the pair in the form, or a certificate and no secret.
 func (s *Sim) token(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(io.LimitReader(r.Body, maxBody))
 	form, _ := url.ParseQuery(string(body)) // what is unreadable is no login
@@ -81,7 +95,13 @@ func (s *Sim) token(w http.ResponseWriter, r *http.Request) {
 	s.stage.Play(w, r, call, func() simkit.Answer {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		known := slices.ContainsFunc(s.tenant.Clients, func(c Client) bool { return c.ID == id && c.Secret == secret })
+		subject := s.shown(r)
+		known := slices.ContainsFunc(s.tenant.Clients, func(c Client) bool {
+			if c.Subject != "" {
+				return c.ID == id && secret == "" && c.Subject == subject
+			}
+			return c.ID == id && c.Secret == secret
+		})
 		if !known || form.Get("grant_type") != "client_credentials" && r.URL.Query().Get("grant_type") != "client_credentials" {
 			return simkit.JSON(http.StatusUnauthorized, map[string]string{"error": "unauthorized", "error_description": "Bad credentials"})
 		}

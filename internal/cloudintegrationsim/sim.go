@@ -84,7 +84,7 @@ func (s *Sim) Start() error {
 	if address == "" {
 		address = "127.0.0.1:0"
 	}
-	s.listener, err = simkit.Listen(address, &certificate, http.HandlerFunc(s.serve))
+	s.listener, err = simkit.ListenAsking(address, certificate, http.HandlerFunc(s.serve))
 	return err
 }
 
@@ -102,6 +102,9 @@ func (s *Sim) URL() string { return s.listener.URL() }
 
 // TokenURL is the token endpoint.
 func (s *Sim) TokenURL() string { return s.listener.URL() + "/oauth/token" }
+
+// Authority signs the certificates of its clients and of itself.
+func (s *Sim) Authority() *simkit.Authority { return s.authority }
 
 // CA is the certificate of the simulator's authority, PEM.
 func (s *Sim) CA() []byte { return s.authority.PEM() }

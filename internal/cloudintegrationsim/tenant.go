@@ -36,7 +36,10 @@ type Tenant struct {
 
 // Client is an OAuth client of the tenant.
 type Client struct {
-	ID, Secret string
+	ID string
+	// Secret of a key with a secret; Subject is the common name that the certificate of a key
+	// with one bears.
+	Secret, Subject string
 	// Roles are what it has; nil means all.
 	Roles []Role
 }
