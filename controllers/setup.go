@@ -13,6 +13,7 @@ import (
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/controllers/approval"
+	"github.com/claviger-dev/claviger/controllers/cloudintegration"
 	"github.com/claviger-dev/claviger/controllers/credential"
 	"github.com/claviger-dev/claviger/controllers/issuer"
 	"github.com/claviger-dev/claviger/controllers/notification"
@@ -112,6 +113,15 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	if err := policy.Setup(mgr, o.Clock, credentials.UnderWay, o.clusterKinds()); err != nil {
 		return fmt.Errorf("set up policies: %w", err)
+	}
+	err = cloudintegration.Setup(mgr, cloudintegration.Options{
+		Server: o.Clock, Observe: calls.Observer,
+		Transport: upstream.TransportOptions{
+			AllowPlainHTTP: o.AllowInsecureUpstreams, AllowLoopback: o.AllowInsecureUpstreams, UserAgent: "claviger/" + o.Version, Timeout: rotation.CallTime,
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("set up tenants of Cloud Integration: %w", err)
 	}
 	// Channels are a kind of the cluster; and who only observes a clone tells nobody that what
 	// happened in the original has happened.

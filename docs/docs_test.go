@@ -243,6 +243,8 @@ func accept(document []byte) (kind string, err error) {
 		return meta.Kind, yaml.UnmarshalStrict(document, &v1alpha1.ApprovalRequest{})
 	case "ApprovalDecision":
 		return meta.Kind, yaml.UnmarshalStrict(document, &v1alpha1.ApprovalDecision{})
+	case "CloudIntegrationTenant":
+		return meta.Kind, yaml.UnmarshalStrict(document, &v1alpha1.CloudIntegrationTenant{})
 	case "ClusterCredentialIssuer":
 		return meta.Kind, yaml.UnmarshalStrict(document, &v1alpha1.ClusterCredentialIssuer{})
 	case "ClusterRotationPolicy":

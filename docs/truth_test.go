@@ -132,6 +132,7 @@ func TestEveryFieldIsExplained(t *testing.T) {
 		"docs/kinds/approvalrequest.md":         v1alpha1.ApprovalRequest{},
 		"docs/kinds/approvaldecision.md":        v1alpha1.ApprovalDecision{},
 		"docs/kinds/notificationchannel.md":     v1alpha1.NotificationChannel{},
+		"docs/kinds/cloudintegrationtenant.md":  v1alpha1.CloudIntegrationTenant{},
 	} {
 		content := page(t, path)
 		var wanted []string

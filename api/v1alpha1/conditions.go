@@ -254,6 +254,24 @@ const (
 	ReasonContainerNotFound = "ContainerNotFound"
 )
 
+// Reasons of a CloudIntegrationTenant's Ready and Attention. It also uses LoginSecretNotFound,
+// LoginFailed, InvalidSettings, Unreachable, UpstreamForbidden and UpstreamThrottled of the lists
+// above.
+const (
+	// ReasonScanned: the tenant was read whole.
+	ReasonScanned = "Scanned"
+	// ReasonScanning: the tenant is being read for the first time, or with a new spec.
+	ReasonScanning = "Scanning"
+	// ReasonAliasesMissing: deployed flows use aliases that do not exist in the tenant.
+	ReasonAliasesMissing = "AliasesMissing"
+	// ReasonAliasesUnmanaged: deployed flows use aliases that nobody manages.
+	ReasonAliasesUnmanaged = "AliasesUnmanaged"
+	// ReasonAliasesUnused: aliases are managed, and no flow was found to use them.
+	ReasonAliasesUnused = "AliasesUnused"
+	// ReasonScanIncomplete: not everything could be read of some flows.
+	ReasonScanIncomplete = "ScanIncomplete"
+)
+
 // Reasons of a NotificationChannel's Ready. It also uses InvalidSettings, LoginFailed and
 // Unreachable of the list above.
 const (

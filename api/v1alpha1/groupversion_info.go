@@ -26,6 +26,7 @@ func AddToScheme(scheme *runtime.Scheme) error {
 		&ApprovalRequest{}, &ApprovalRequestList{},
 		&ApprovalDecision{}, &ApprovalDecisionList{},
 		&NotificationChannel{}, &NotificationChannelList{},
+		&CloudIntegrationTenant{}, &CloudIntegrationTenantList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

@@ -104,7 +104,7 @@ func (c *Canaries) FindInObjects(ctx context.Context, cluster client.Reader, opt
 	var errs []error
 	for _, list := range []client.ObjectList{
 		secrets, &v1alpha1.APIClientCredentialList{}, &v1alpha1.CredentialIssuerList{}, &v1alpha1.RotationPolicyList{},
-		&v1alpha1.ClusterCredentialIssuerList{}, &v1alpha1.ClusterRotationPolicyList{}, &v1alpha1.ApprovalRequestList{}, &v1alpha1.ApprovalDecisionList{},
+		&v1alpha1.ClusterCredentialIssuerList{}, &v1alpha1.ClusterRotationPolicyList{}, &v1alpha1.ApprovalRequestList{}, &v1alpha1.ApprovalDecisionList{}, &v1alpha1.CloudIntegrationTenantList{},
 		&eventsv1.EventList{}, &corev1.ConfigMapList{}, &corev1.PodList{},
 	} {
 		if err := cluster.List(ctx, list, options...); err != nil {

@@ -75,6 +75,13 @@ func NewScanner(tenant *Tenant) *Scanner {
 	return s
 }
 
+// Use reads with another login from now on. What earlier scans found is kept; a scan that is
+// under way begins anew.
+func (s *Scanner) Use(tenant *Tenant) {
+	s.tenant = tenant
+	s.begin()
+}
+
 // begin forgets a scan that is under way and starts the next.
 func (s *Scanner) begin() {
 	s.result, s.fresh, s.designs, s.flows, s.tries = Result{}, map[string]kept{}, map[string]string{}, nil, map[string]int{}

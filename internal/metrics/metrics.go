@@ -9,6 +9,7 @@ package metrics
 import (
 	"context"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -82,6 +83,15 @@ var (
 		"1 if the issuer's login works and its containers were read, else 0. A ClusterCredentialIssuer has an empty namespace.", []string{"namespace", "name", "upstream"}, nil)
 	suspectedOrphans = prometheus.NewDesc("claviger_suspected_orphans",
 		"Upstream objects that bear our mark and belong to nothing here.", []string{"namespace", "name"}, nil)
+	tenantReady = prometheus.NewDesc("claviger_tenant_ready",
+		"1 if the CloudIntegrationTenant can be read, else 0.", []string{"namespace", "name"}, nil)
+	tenantAliases = prometheus.NewDesc("claviger_tenant_aliases",
+		"Aliases of a tenant's security material by state: used (by any flow), unmanaged (used, and managed by nobody), missing (used, and not in the tenant), unused (managed, and no use was found).",
+		[]string{"namespace", "name", "state"}, nil)
+	tenantIncomplete = prometheus.NewDesc("claviger_tenant_incomplete_flows",
+		"Deployed flows of which not everything could be read: as long as there are any, an unused alias proves nothing.", []string{"namespace", "name"}, nil)
+	aliasFlows = prometheus.NewDesc("claviger_alias_flows",
+		"Deployed flows that use an alias, for the aliases that the tenant's status lists.", []string{"namespace", "name", "alias", "state"}, nil)
 )
 
 // fleet reads all objects at every scrape.
@@ -93,7 +103,7 @@ type fleet struct {
 
 // Describe implements prometheus.Collector.
 func (f *fleet) Describe(descriptions chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{credentialReady, credentialDue, credentialsOverdue, issuerReady, suspectedOrphans} {
+	for _, d := range []*prometheus.Desc{credentialReady, credentialDue, credentialsOverdue, issuerReady, suspectedOrphans, tenantReady, tenantAliases, tenantIncomplete, aliasFlows} {
 		descriptions <- d
 	}
 }
@@ -109,6 +119,10 @@ func (f *fleet) Collect(metrics chan<- prometheus.Metric) {
 	var credentials v1alpha1.APIClientCredentialList
 	if err := f.reader.List(ctx, &credentials, client.UnsafeDisableDeepCopy); err == nil {
 		f.collectCredentials(credentials.Items, gauge)
+	}
+	var tenants v1alpha1.CloudIntegrationTenantList
+	if err := f.reader.List(ctx, &tenants, client.UnsafeDisableDeepCopy); err == nil {
+		collectTenants(tenants.Items, gauge)
 	}
 	issuer := func(o v1alpha1.Issuer) {
 		status := o.IssuerStatus()
@@ -150,6 +164,24 @@ func (f *fleet) collectCredentials(credentials []v1alpha1.APIClientCredential, g
 	}
 	for namespace, count := range late {
 		gauge(credentialsOverdue, float64(count), namespace)
+	}
+}
+
+func collectTenants(tenants []v1alpha1.CloudIntegrationTenant, gauge func(*prometheus.Desc, float64, ...string)) {
+	for i := range tenants {
+		t := &tenants[i]
+		gauge(tenantReady, ready(t.Status.Conditions), t.Namespace, t.Name)
+		counts := t.Status.Counts
+		if counts == nil {
+			continue // it was never read
+		}
+		for state, count := range map[string]int32{"used": counts.Used, "unmanaged": counts.Unmanaged, "missing": counts.Missing, "unused": counts.Unused} {
+			gauge(tenantAliases, float64(count), t.Namespace, t.Name, state)
+		}
+		gauge(tenantIncomplete, float64(counts.Incomplete), t.Namespace, t.Name)
+		for _, alias := range t.Status.Aliases {
+			gauge(aliasFlows, float64(alias.FlowCount), t.Namespace, t.Name, alias.Name, strings.ToLower(string(alias.State)))
+		}
 	}
 }
 

@@ -119,7 +119,7 @@ func (w *World) lintPast(namespace string, since Mark) error {
 // projections are what all objects of our kinds in a namespace say now.
 func (w *World) projections(ctx context.Context, namespace string) (map[string]projection, error) {
 	all := map[string]projection{}
-	for _, kind := range []string{"APIClientCredentialList", "CredentialIssuerList", "RotationPolicyList"} {
+	for _, kind := range []string{"APIClientCredentialList", "CredentialIssuerList", "RotationPolicyList", "CloudIntegrationTenantList"} {
 		list := &unstructured.UnstructuredList{}
 		list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(kind))
 		if err := w.Client.List(ctx, list, client.InNamespace(namespace)); err != nil {

@@ -34,7 +34,7 @@ func TestTheSamplesApplyAsTheyAre(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	out, err := plane.Kubectl(t.Context(), "get", "apicred,credissuer,rotpol,secret,ccredissuer,crotpol", "--namespace", "payments", "--output=name")
+	out, err := plane.Kubectl(t.Context(), "get", "apicred,citenant,credissuer,rotpol,secret,ccredissuer,crotpol", "--namespace", "payments", "--output=name")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestTheSamplesApplyAsTheyAre(t *testing.T) {
 		"apiclientcredential.credentials.claviger.dev/invoices",
 		"apiclientcredential.credentials.claviger.dev/message-logs", "apiclientcredential.credentials.claviger.dev/message-logs-mtls",
 		"apiclientcredential.credentials.claviger.dev/monitoring", "apiclientcredential.credentials.claviger.dev/orders",
-		"apiclientcredential.credentials.claviger.dev/orders-client",
+		"apiclientcredential.credentials.claviger.dev/orders-client", "cloudintegrationtenant.credentials.claviger.dev/production",
 		"credentialissuer.credentials.claviger.dev/apic", "credentialissuer.credentials.claviger.dev/cf", "credentialissuer.credentials.claviger.dev/neo",
 		"credentialissuer.credentials.claviger.dev/tpp-certificates", "credentialissuer.credentials.claviger.dev/tpp-tokens",
 		"rotationpolicy.credentials.claviger.dev/notifying", "rotationpolicy.credentials.claviger.dev/quarterly", "rotationpolicy.credentials.claviger.dev/restarting", "rotationpolicy.credentials.claviger.dev/reviewed", "secret/apic-login",
@@ -161,6 +161,10 @@ func TestRightsAreAsWideAsNeededAndNoWider(t *testing.T) {
 		{operator, "approve clustercredentialissuers", false},
 		{operator, "get configmaps", false}, // but in its own namespace
 		{operator, "create notificationchannels", false},
+		{operator, "update cloudintegrationtenants", false},
+		{operator, "update cloudintegrationtenants/status", true},
+		{"edit", "create cloudintegrationtenants", false},
+		{"view", "get cloudintegrationtenants", true},
 		{"edit", "create notificationchannels", false},
 		{operator, "create pods", false},
 		{operator, "list pods", true},
@@ -235,7 +239,7 @@ func allowed(t *testing.T, user, namespace, does string) bool {
 	rest, subresource, _ := strings.Cut(rest, "/")
 	resource, group, _ := strings.Cut(rest, ".")
 	switch resource {
-	case "apiclientcredentials", "credentialissuers", "rotationpolicies", "clustercredentialissuers", "clusterrotationpolicies", "approvalrequests", "approvaldecisions":
+	case "apiclientcredentials", "credentialissuers", "rotationpolicies", "clustercredentialissuers", "clusterrotationpolicies", "approvalrequests", "approvaldecisions", "notificationchannels", "cloudintegrationtenants":
 		group = "credentials.claviger.dev"
 	}
 	answer, err := clientset(t).AuthorizationV1().SubjectAccessReviews().Create(t.Context(), &authorizationv1.SubjectAccessReview{

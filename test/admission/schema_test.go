@@ -139,6 +139,7 @@ func TestNamesAreServed(t *testing.T) {
 		"apiclientcredentials apicred credentials.claviger.dev/v1alpha1 true APIClientCredential",
 		"approvaldecisions apprdec credentials.claviger.dev/v1alpha1 true ApprovalDecision",
 		"approvalrequests apprreq credentials.claviger.dev/v1alpha1 true ApprovalRequest",
+		"cloudintegrationtenants citenant credentials.claviger.dev/v1alpha1 true CloudIntegrationTenant",
 		"clustercredentialissuers ccredissuer credentials.claviger.dev/v1alpha1 false ClusterCredentialIssuer",
 		"clusterrotationpolicies crotpol credentials.claviger.dev/v1alpha1 false ClusterRotationPolicy",
 		"credentialissuers credissuer credentials.claviger.dev/v1alpha1 true CredentialIssuer",

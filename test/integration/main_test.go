@@ -38,6 +38,9 @@ var binary string
 // all namespaces have in common. One operator runs in it.
 var shared *operatortest.World
 
+// sharedOperator is that operator.
+var sharedOperator *operatortest.Operator
+
 func TestMain(m *testing.M) {
 	log.SetLogger(logr.Discard())
 	os.Exit(run(m))
@@ -68,7 +71,7 @@ func run(m *testing.M) int {
 	}); err != nil {
 		return failed(err)
 	}
-	if _, err = shared.Run(ctx, "--sweep-interval="+sweepInterval.String(), "--uptake-pause=1s"); err != nil {
+	if sharedOperator, err = shared.Run(ctx, "--sweep-interval="+sweepInterval.String(), "--uptake-pause=1s"); err != nil {
 		return failed(err, shared.Stop())
 	}
 	code := m.Run()
