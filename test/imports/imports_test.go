@@ -168,7 +168,13 @@ var directions = []direction{
 	{
 		"only programs import adapters",
 		func(importer string) bool { return !below(importer, programs...) && !isAdapter(importer) },
-		func(_, imported string, _ bool) bool { return own(imported) && isAdapter(short(imported)) },
+		func(importer, imported string, _ bool) bool {
+			// A kind that is about one product has no adapters to choose from.
+			if importer == "controllers/cloudintegration" && below(short(imported), "internal/cloudintegration") {
+				return false
+			}
+			return own(imported) && isAdapter(short(imported))
+		},
 	},
 	{
 		"only programs import simulators, and the operator is not one of them",
