@@ -100,6 +100,9 @@ func copyDecisions() []decision {
 		{"one that was deleted and is held by somebody else is waited for", both(versioned(nobody), retired, func(f *facts) { f.Versions[0].CopyHeld = true }), Step{
 			Action: Wait, Until: in(5 * time.Second), Notice: stuck("Retiring", "version 1 is being revoked: its own Secret was deleted and a finalizer of somebody else still holds it"),
 		}},
+		{"that it is gone is read first, for the cache may lack it", both(versioned(onePod), retired, unread, gone(0), func(f *facts) { f.Versions[0].CopyGoneSince = time.Time{} }), Step{Action: Look, Needs: FactCopies, Version: 1}},
+		{"and not again", both(versioned(onePod), retired, gone(0), func(f *facts) { f.Versions[0].CopyGoneSince = time.Time{} }), waiting},
+		{"one that is there is not looked for while a pod names it", both(versioned(onePod), retired, unread), waiting},
 		{"a pod that did find it keeps the version", both(versioned(onePod), retired, gone(time.Hour)), waiting},
 		{"a template does not: its pods would find nothing", both(versioned(aCron), retired, gone(time.Hour)), revoke},
 		{"a Secret that was left from another mode is withdrawn, too", both(versioned(nobody), retired, func(f *facts) { f.Credential.Versioned = false }), Step{Action: WithdrawCopy, Version: 1}},
@@ -116,6 +119,22 @@ func copyDecisions() []decision {
 		{"and the version after it", both(versioned(onePod), retired, deleting, unseen, gone(0)), Step{Action: Revoke, Version: 1, Needs: FactGuard}},
 		{"Secrets of versions that no journal knows go last", both(versioned(nobody), deleting, func(f *facts) { f.Versions, f.Target.Strays = nil, true }), Step{Action: WithdrawCopy}},
 		{"under Retain they stay", both(versioned(nobody), deleting, func(f *facts) { f.Versions, f.Target.Strays, f.Credential.Retain = nil, true, true }), Step{Action: RetainTarget}},
+	}
+}
+
+func TestWhoRefersToAnEarlierVersionIsBehind(t *testing.T) {
+	c := Consumers{Known: true, Names: []string{"reader", "sleeper"}, Behind: []string{"sleeper"}, Current: 7}
+	references := map[int64]uptake.References{
+		1: {Pods: []string{"old"}, Templates: []string{"CronJob/report"}},
+		2: {Pods: []string{"new", "sleeper"}, Templates: []string{"Deployment/shop"}},
+	}
+	c.Refer(references, 2)
+	want := Consumers{Known: true, Names: []string{"new", "old", "reader", "sleeper"}, Behind: []string{"sleeper"}, Current: 2, References: references}
+	if diff := cmp.Diff(want, c); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"CronJob/report", "old", "sleeper"}, c.Laggards(2)); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -3,6 +3,8 @@ package rotation
 import (
 	"testing"
 	"time"
+
+	"github.com/claviger-dev/claviger/internal/interval"
 )
 
 // idle is the step of working: nothing, until version 1 is renewed.
@@ -557,6 +559,14 @@ func retireDecisions(t *testing.T) []decision {
 			"a retirement waits for its window (H15)", both(overlapping, func(f *facts) { f.policy.Windows = window(t, "0 2 * * SAT", "4h") }),
 			Step{Action: Wait, Until: time.Date(2026, 3, 7, 2, 0, 0, 0, time.UTC), Notice: stuck("WaitingForWindow",
 				"version 1 is revoked in the window that opens at 2026-03-07T02:00:00Z")},
+		},
+		{
+			"an overlap that ends between windows is told to last until the next one", both(since(noon), func(f *facts) { f.policy.Windows = window(t, "0 2 * * SAT", "4h") }),
+			Step{Action: Wait, Until: in(2*days + grain), Notice: stuck("Overlap", "version 1 stays valid until 2026-03-07T02:00:00Z at least")},
+		},
+		{
+			"where no window ever opens, until it ends", both(since(noon), func(f *facts) { f.policy.Windows = interval.Windows{{}} }),
+			Step{Action: Wait, Until: in(2*days + grain), Notice: overlap(in(2*days + grain))},
 		},
 		{"a retirement happens in its window", both(overlapping, func(f *facts) { f.policy.Windows = window(t, "0 2 * * WED", "11h") }), retire},
 		{"a renewal that waits does not keep a predecessor from being retired", both(overlapping, func(f *facts) {

@@ -36,6 +36,33 @@ func succeedDecisions(t *testing.T) []decision {
 	}
 	full := func(live int) func(*facts) { return func(f *facts) { f.caps.MaxLive, f.Account.Live = 2, live } }
 	return []decision{
+		{"failures before a version that works are forgotten", both(requested(noon), func(f *facts) { f.Versions[0].Failures = 3 }), onRequest(noon)},
+		{"a request that is newer than a failed attempt waits for its pause", both(failed(1, 30*time.Second), func(f *facts) { f.Versions[1].IntentAt = ago(time.Hour) }, requested(ago(time.Minute))), Step{
+			Action: Wait, Until: in(30 * time.Second),
+			Problem: stuck("BackingOff", "version 2 was given up; the next one is made at 2026-03-04T12:00:30Z, after failure 1 in a row"),
+		}},
+		{"what was rolled back long ago is followed by routine", both(old, failed(1, 3*days), func(f *facts) { f.Versions[1].OncePublished = true }), Step{
+			Action: CreateIntent, Version: 3, Cause: "older than 30d", Routine: true, Replaces: 1, Failures: 1, Needs: intentFacts,
+		}},
+		{"where the upstream is full, one that ends soon has its predecessor go early", both(overlapping, full(2), func(f *facts) {
+			f.Target.PublishedAt, f.Versions[1].ExpiresAt = noon, in(time.Hour)
+		}), Step{
+			Action: Retire, Version: 1, BreaksHold: true,
+			Cause: "the upstream takes no more, and a successor cannot wait: version 2 expires at 2026-03-04T13:00:00Z",
+		}},
+		{"a predecessor that is being revoked already is not retired again for that", both(overlapping, full(2), func(f *facts) {
+			f.Target.PublishedAt, f.Versions[1].ExpiresAt = noon, in(time.Hour)
+			f.Versions[0].Terminating, f.Versions[0].Refused = true, true
+			f.Versions[0].NotBefore, f.Versions[0].Trouble = in(time.Minute), stuck("UpstreamUnreachable", "no route")
+		}), Step{
+			Action: Wait, Until: in(time.Minute), Problem: stuck("UpstreamUnreachable", "no route"), Notice: stuck("Retiring", "version 1 is being revoked"),
+		}},
+		{"a full upstream where nothing is published says that nothing leaves", func(f *facts) {
+			f.Target.Published, f.Target.Unknown, f.caps.Verifies, f.caps.MaxLive, f.Account.Live = 0, 3, false, 1, 1
+		}, Step{
+			Action: Wait, Until: in(time.Minute),
+			Problem: stalled("UpstreamFull", "the upstream holds 1 credentials there and takes 1: none of them will be revoked by itself; remove one that nobody uses"),
+		}},
 		{"a first version is made", first, Step{Action: CreateIntent, Version: 1, Cause: "first issue", Needs: intentFacts | FactTarget}},
 		{
 			"a first version waits for no window, slot or verdict (H15)", both(first, saturday, func(f *facts) { f.Account.SlotFree, f.Account.VerdictDone = false, false }),

@@ -136,6 +136,10 @@ func TestTimeline(t *testing.T) {
 			Plan{RenewsAt: in(50 * days), Retires: none},
 		},
 		{
+			"what should have been renewed already shows when it was due", func(f *facts) { f.Versions[0].ExpiresAt = in(2 * days) },
+			Plan{RenewsAt: ago(2 * days), Retires: none},
+		},
+		{
 			"a window that never opens does not hide when something is due", func(f *facts) { f.policy.Windows = interval.Windows{{}} },
 			Plan{RenewsAt: renewal(), Retires: none},
 		},
