@@ -243,6 +243,9 @@ const (
 	ReasonLoggedIn = "LoggedIn"
 	// ReasonLoginSecretNotFound: the login Secret does not exist.
 	ReasonLoginSecretNotFound = "LoginSecretNotFound"
+	// ReasonServiceAccountNotUsable: no token of the service account can be had that the
+	// login names.
+	ReasonServiceAccountNotUsable = "ServiceAccountNotUsable"
 	// ReasonLoginFailed: the upstream refuses the login.
 	ReasonLoginFailed = "LoginFailed"
 	// ReasonInvalidSettings: the issuer or its login Secret cannot be used as

@@ -316,6 +316,14 @@ func (s *CredentialIssuerSpec) LoginSecret() string {
 	return ""
 }
 
+// LoginServiceAccount is the service account whose tokens are the login; nil if none are.
+func (s *CredentialIssuerSpec) LoginServiceAccount() *ServiceAccountReference {
+	if s.Venafi != nil {
+		return s.Venafi.Login.ServiceAccountRef
+	}
+	return nil
+}
+
 // CABundle is the PEM of the authorities to trust; empty means the system's.
 func (s *CredentialIssuerSpec) CABundle() string {
 	if s.CloudFoundry != nil {

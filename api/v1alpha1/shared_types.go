@@ -27,6 +27,28 @@ type SecretReference struct {
 	Name string `json:"name"`
 }
 
+// ServiceAccountReference names a service account of the same namespace, whose tokens the
+// operator asks the API server for. It needs the right to create serviceaccounts/token
+// for that account, which it has only where somebody gives it; so does who writes the
+// reference.
+type ServiceAccountReference struct {
+	// Name of the service account. Example: "claviger-tpp".
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+
+	// Audience that the tokens are for: what the upstream demands of them. Nobody else
+	// takes such a token, the API server included if it is none of its own audiences.
+	// Example: "https://tpp.acme.example".
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Audience string `json:"audience"`
+}
+
 // SecretKeyReference names a key of a Secret in the same namespace.
 type SecretKeyReference struct {
 	// Name of the Secret. Example: "keystore-password".

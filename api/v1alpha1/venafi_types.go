@@ -80,19 +80,28 @@ type VenafiIssuer struct {
 }
 
 // VenafiLogin is how the operator logs in.
+//
+// +kubebuilder:validation:XValidation:rule="self.method == 'JWT' ? has(self.serviceAccountRef) && !has(self.secretRef) : has(self.secretRef) && !has(self.serviceAccountRef)",message="method JWT needs serviceAccountRef and no secretRef; the other methods need secretRef alone"
 type VenafiLogin struct {
 	// Method: Certificate needs the keys tls.crt and tls.key in the Secret, as one of
-	// type kubernetes.io/tls has them; Password needs username and password.
+	// type kubernetes.io/tls has them; Password needs username and password; JWT needs no
+	// Secret, but a service account whose tokens the platform trusts.
 	//
 	// +required
-	// +kubebuilder:validation:Enum=Certificate;Password
+	// +kubebuilder:validation:Enum=Certificate;Password;JWT
 	Method string `json:"method"`
 
 	// SecretRef names the Secret of this namespace that holds the login. Who writes the
-	// issuer must be allowed to get that Secret.
+	// issuer must be allowed to get that Secret. Not for JWT.
 	//
-	// +required
-	SecretRef SecretReference `json:"secretRef"`
+	// +optional
+	SecretRef SecretReference `json:"secretRef,omitzero"`
+
+	// ServiceAccountRef names the service account whose tokens are the login. Only for
+	// JWT.
+	//
+	// +optional
+	ServiceAccountRef *ServiceAccountReference `json:"serviceAccountRef,omitempty"`
 }
 
 // VenafiCredential is an access token or a certificate. Which, the issuer's use says.

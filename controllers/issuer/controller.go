@@ -91,6 +91,8 @@ type record struct {
 	realm      string
 	generation int64
 	login      map[string]material.Secret
+	// tokens is where tokens of the login's service account come from; nil if it names none.
+	tokens *tokens
 	// cachedLogin is the resourceVersion that the cache showed when the login was
 	// last read; empty if it showed none.
 	cachedLogin string

@@ -153,12 +153,12 @@ type finding struct {
 
 // loginFinding translates what Open or Check said. The words of an upstream are shown
 // here, once, and not in every credential.
-func loginFinding(err error, secret string) finding {
+func loginFinding(err error, correct string) finding {
 	f := finding{message: words(err)}
 	switch upstream.ClassOf(err) {
 	case upstream.LoginFailed:
 		f.reason, f.stalled = v1alpha1.ReasonLoginFailed, true
-		f.message += " (correct the login in Secret " + secret + "; it is tried again as soon as that changes)"
+		f.message += " (" + correct + ")"
 	case upstream.InvalidSpec:
 		f.reason, f.stalled = v1alpha1.ReasonInvalidSettings, true
 	case upstream.NotFound:
@@ -171,6 +171,14 @@ func loginFinding(err error, secret string) finding {
 		f.reason = v1alpha1.ReasonUnreachable
 	}
 	return f
+}
+
+// correction says what a person does about a login that is refused.
+func correction(spec *v1alpha1.CredentialIssuerSpec) string {
+	if ref := spec.LoginServiceAccount(); ref != nil {
+		return "have the upstream trust tokens of ServiceAccount " + ref.Name + " for audience " + ref.Audience + "; it is tried again by itself"
+	}
+	return "correct the login in Secret " + spec.LoginSecret() + "; it is tried again as soon as that changes"
 }
 
 // words are what an error says to people. Only classified errors are made for that;

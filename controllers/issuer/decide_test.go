@@ -5,8 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/upstream"
 )
 
@@ -147,7 +149,7 @@ func TestWhatAFailedCheckMeans(t *testing.T) {
 	for class, tc := range cases {
 		t.Run(string(class), func(t *testing.T) {
 			err := upstream.Errorf(class, "the words of the adapter")
-			f := loginFinding(err, "apic-login")
+			f := loginFinding(err, "correct it")
 			if f.ready || f.reason != tc.reason || f.stalled != tc.stalled || !strings.Contains(f.message, "the words of the adapter") {
 				t.Errorf("%+v", f)
 			}
@@ -160,8 +162,23 @@ func TestWhatAFailedCheckMeans(t *testing.T) {
 			}
 		})
 	}
-	if f := loginFinding(upstream.Errorf(upstream.LoginFailed, "no"), "apic-login"); !strings.Contains(f.message, "Secret apic-login") {
+	if f := loginFinding(upstream.Errorf(upstream.LoginFailed, "no"), "correct it"); f.message != "no (correct it)" {
 		t.Errorf("%q does not say what to do", f.message)
+	}
+}
+
+func TestWhereALoginIsCorrected(t *testing.T) {
+	bySecret := v1alpha1.CredentialIssuerSpec{Venafi: &v1alpha1.VenafiIssuer{Login: v1alpha1.VenafiLogin{SecretRef: v1alpha1.SecretReference{Name: "tpp-login"}}}}
+	byToken := v1alpha1.CredentialIssuerSpec{Venafi: &v1alpha1.VenafiIssuer{Login: v1alpha1.VenafiLogin{
+		ServiceAccountRef: &v1alpha1.ServiceAccountReference{Name: "claviger-tpp", Audience: "tpp"},
+	}}}
+	got := []string{correction(&bySecret), correction(&byToken)}
+	want := []string{
+		"correct the login in Secret tpp-login; it is tried again as soon as that changes",
+		"have the upstream trust tokens of ServiceAccount claviger-tpp for audience tpp; it is tried again by itself",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("corrections (-want +got):\n%s", diff)
 	}
 }
 

@@ -51,12 +51,14 @@ func (r *Reconciler) gather(ctx context.Context, key types.NamespacedName) (*gat
 	id := Identity{Kind: issuer.IssuerKind(), Namespace: issuer.GetNamespace(), Name: issuer.GetName(), UID: issuer.GetUID(), Upstream: member}
 	g := &gathered{issuer: issuer, record: r.recordOf(id, key), wanted: r.Accounts.wanted(issuer.GetUID())}
 
-	secret := secretMetadata()
-	switch err := r.Client.Get(ctx, types.NamespacedName{Namespace: r.Accounts.loginNamespace(issuer), Name: issuer.IssuerSpec().LoginSecret()}, secret); {
-	case err == nil:
-		g.cachedLogin = secret.ResourceVersion
-	case !apierrors.IsNotFound(err):
-		return nil, fmt.Errorf("read the metadata of the login Secret: %w", err)
+	if name := issuer.IssuerSpec().LoginSecret(); name != "" {
+		secret := secretMetadata()
+		switch err := r.Client.Get(ctx, types.NamespacedName{Namespace: r.Accounts.loginNamespace(issuer), Name: name}, secret); {
+		case err == nil:
+			g.cachedLogin = secret.ResourceVersion
+		case !apierrors.IsNotFound(err):
+			return nil, fmt.Errorf("read the metadata of the login Secret: %w", err)
+		}
 	}
 	count, err := r.credentials(ctx, g)
 	if err != nil {

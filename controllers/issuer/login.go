@@ -21,35 +21,23 @@ import (
 // checkTimeout bounds one look at an issuer, several calls included.
 const checkTimeout = time.Minute
 
-// login reads the login Secret, opens the account anew if the settings or the login
-// changed, and asks the upstream whether it works.
+// login reads the login Secret, or asks for a token, opens the account anew if the settings
+// or the login changed, and asks the upstream whether it works.
 func (r *Reconciler) login(ctx context.Context, g *gathered) error {
-	rec, name := g.record, g.issuer.IssuerSpec().LoginSecret()
-	secret := &corev1.Secret{}
-	err := r.Live.Get(ctx, types.NamespacedName{Namespace: r.Accounts.loginNamespace(g.issuer), Name: name}, secret)
-	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
-		return fmt.Errorf("read the login Secret: %w", err)
+	rec := g.record
+	data, cannot, err := r.readLogin(ctx, g)
+	if err != nil {
+		return err
 	}
 	now := r.Options.Local.Now()
 	settled := rec.generation == g.issuer.GetGeneration()
 	rec.generation, rec.cachedLogin, rec.silenced = g.issuer.GetGeneration(), g.cachedLogin, false
 	rec.glanceAt = now.Add(glance)
 	r.Accounts.rechecked(g.issuer.GetUID())
-	switch {
-	case apierrors.IsNotFound(err):
-		rec.close(finding{
-			reason:  v1alpha1.ReasonLoginSecretNotFound,
-			message: fmt.Sprintf("Secret %s, which holds the login, does not exist in %s; the issuer is used as soon as it does.", name, r.place(g)),
-		})
-		return nil
-	case apierrors.IsForbidden(err):
-		rec.close(finding{
-			reason: v1alpha1.ReasonInvalidSettings, stalled: true,
-			message: fmt.Sprintf("The operator has no right to read Secret %s, which holds the login.", name),
-		})
+	if cannot != nil {
+		rec.close(*cannot)
 		return nil
 	}
-	data := loginData(secret)
 	if settled && rec.login != nil && maps.EqualFunc(rec.login, data, material.Secret.Equal) {
 		if rec.resting(now) && !g.wanted {
 			return nil // The same login would fail the same way and may lock the account.
@@ -66,6 +54,32 @@ func (r *Reconciler) login(ctx context.Context, g *gathered) error {
 	return nil
 }
 
+// readLogin returns what the issuer logs in with, or why that cannot be had.
+func (r *Reconciler) readLogin(ctx context.Context, g *gathered) (map[string]material.Secret, *finding, error) {
+	if ref := g.issuer.IssuerSpec().LoginServiceAccount(); ref != nil {
+		cannot, err := r.tryToken(ctx, g, *ref)
+		return map[string]material.Secret{}, cannot, err
+	}
+	name := g.issuer.IssuerSpec().LoginSecret()
+	secret := &corev1.Secret{}
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: r.Accounts.loginNamespace(g.issuer), Name: name}, secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, &finding{
+			reason:  v1alpha1.ReasonLoginSecretNotFound,
+			message: fmt.Sprintf("Secret %s, which holds the login, does not exist in %s; the issuer is used as soon as it does.", name, r.place(g)),
+		}, nil
+	case apierrors.IsForbidden(err):
+		return nil, &finding{
+			reason: v1alpha1.ReasonInvalidSettings, stalled: true,
+			message: fmt.Sprintf("The operator has no right to read Secret %s, which holds the login.", name),
+		}, nil
+	case err != nil:
+		return nil, nil, fmt.Errorf("read the login Secret: %w", err)
+	}
+	return loginData(secret), nil, nil
+}
+
 // place is where the login is looked for, in words.
 func (r *Reconciler) place(g *gathered) string {
 	if g.issuer.GetNamespace() != "" {
@@ -76,12 +90,12 @@ func (r *Reconciler) place(g *gathered) string {
 
 // check opens the account if need be and looks whether it works.
 func (r *Reconciler) check(ctx context.Context, g *gathered) {
-	rec, name := g.record, g.issuer.IssuerSpec().LoginSecret()
+	rec, correct := g.record, correction(g.issuer.IssuerSpec())
 	rec.checkedAt = r.Options.Local.Now()
 	if rec.upstream == nil {
-		opened, err := r.open(g.issuer, rec.login)
+		opened, err := r.open(g)
 		if err != nil {
-			rec.failed(err, name, rec.checkedAt)
+			rec.failed(err, correct, rec.checkedAt)
 			return
 		}
 		rec.upstream = opened
@@ -91,7 +105,7 @@ func (r *Reconciler) check(ctx context.Context, g *gathered) {
 	realm, err := rec.upstream.Check(ctx)
 	rec.checkedAt = r.Options.Local.Now()
 	if err != nil {
-		rec.failed(err, name, rec.checkedAt)
+		rec.failed(err, correct, rec.checkedAt)
 		return
 	}
 	rec.realm, rec.usable, rec.failures = realm, true, 0
@@ -99,7 +113,8 @@ func (r *Reconciler) check(ctx context.Context, g *gathered) {
 }
 
 // open makes an account of the issuer's settings and does no I/O.
-func (r *Reconciler) open(issuer v1alpha1.Issuer, login map[string]material.Secret) (upstream.Upstream, error) {
+func (r *Reconciler) open(g *gathered) (upstream.Upstream, error) {
+	issuer := g.issuer
 	member, value := issuer.IssuerSpec().Upstream()
 	parameters, err := json.Marshal(value)
 	if err != nil {
@@ -111,7 +126,11 @@ func (r *Reconciler) open(issuer v1alpha1.Issuer, login map[string]material.Secr
 	if r.Options.Observe != nil {
 		transport.Observe = r.Options.Observe(member)
 	}
-	return r.Options.Registry.Open(member, upstream.Settings{Parameters: parameters, Login: login, Transport: transport})
+	settings := upstream.Settings{Parameters: parameters, Login: g.record.login, Transport: transport}
+	if g.record.tokens != nil {
+		settings.Token = g.record.tokens.get
+	}
+	return r.Options.Registry.Open(member, settings)
 }
 
 // silence takes the account out of use while the issuer is suspended.
@@ -125,19 +144,19 @@ func (r *Reconciler) silence(g *gathered) {
 
 // close takes the account out of use and forgets the login.
 func (rec *record) close(f finding) {
-	rec.upstream, rec.login, rec.usable, rec.failures = nil, nil, false, 0
+	rec.upstream, rec.login, rec.tokens, rec.usable, rec.failures = nil, nil, nil, false, 0
 	rec.outcome = &f
 }
 
 // failed notes a check that failed. A working account survives a few that prove
 // nothing.
-func (rec *record) failed(err error, secret string, now time.Time) {
+func (rec *record) failed(err error, correct string, now time.Time) {
 	rec.failures++
 	rec.retryAt = now.Add(max(pause(rec.failures), upstream.AfterOf(err)))
 	if rec.usable && tolerable(err, rec.failures) {
 		return
 	}
-	f := loginFinding(err, secret)
+	f := loginFinding(err, correct)
 	rec.usable, rec.outcome = false, &f
 }
 

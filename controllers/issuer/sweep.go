@@ -71,7 +71,7 @@ func (r *Reconciler) sweep(ctx context.Context, g *gathered) error {
 	asked := r.Options.Server.Now()
 	listing, err := r.list(ctx, rec.upstream)
 	if err != nil {
-		rec.unlisted(err, g.issuer.IssuerSpec().LoginSecret(), r.Options.Local.Now())
+		rec.unlisted(err, correction(g.issuer.IssuerSpec()), r.Options.Local.Now())
 		return nil
 	}
 	metadata, err := versions(ctx, r.Client, g.issuer.GetNamespace(), nil)
@@ -139,18 +139,18 @@ func (r *Reconciler) list(ctx context.Context, account upstream.Upstream) (upstr
 
 // unlisted notes a listing that failed. Before the first pass that matters at once,
 // because renewals wait for it; later only if it goes on.
-func (rec *record) unlisted(err error, secret string, now time.Time) {
+func (rec *record) unlisted(err error, correct string, now time.Time) {
 	p := &rec.pass
 	p.failures++
 	p.nextAt = now.Add(max(pause(p.failures), upstream.AfterOf(err)))
 	if upstream.ClassOf(err) == upstream.LoginFailed {
-		rec.failed(err, secret, now)
+		rec.failed(err, correct, now)
 		return
 	}
 	if p.done && tolerable(err, p.failures) || upstream.ClassOf(err) == upstream.Throttled {
 		return
 	}
-	f := loginFinding(err, secret)
+	f := loginFinding(err, correct)
 	f.message = "The login works, but what exists upstream cannot be listed, and routine renewal waits for that: " + f.message
 	p.trouble = &f
 }

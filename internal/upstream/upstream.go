@@ -275,6 +275,10 @@ type Settings struct {
 	Parameters json.RawMessage
 	// Login is the data of the login Secret.
 	Login map[string]material.Secret
+	// Token returns a token of the service account that the login names, valid for some
+	// minutes at least; nil if it names none. Its error is an *Error. It is asked anew for
+	// each login, because tokens are short-lived.
+	Token func(context.Context) (material.Secret, error)
 	// Transport carries the calls; see NewTransport. It already limits the rate,
 	// the size of answers and the addresses that may be dialled.
 	Transport TransportOptions

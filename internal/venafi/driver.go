@@ -35,6 +35,7 @@ const (
 const (
 	loginPassword    = "Password"
 	loginCertificate = "Certificate"
+	loginJWT         = "JWT"
 )
 
 const (
@@ -128,9 +129,16 @@ func (d *Driver) Open(settings upstream.Settings) (upstream.Upstream, error) {
 // credentials picks the login's values. All keys that are missing are named, because a
 // person wants to fix the Secret once.
 func (p *platform) credentials(settings upstream.Settings) error {
+	if p.method == loginJWT {
+		if settings.Token == nil {
+			return upstream.Errorf(upstream.InvalidSpec, "login.serviceAccountRef is missing; a login by %s needs it", loginJWT)
+		}
+		p.token = settings.Token
+		return nil
+	}
 	keys := map[string][]string{loginPassword: {"username", "password"}, loginCertificate: {"tls.crt", "tls.key"}}[p.method]
 	if keys == nil {
-		return upstream.Errorf(upstream.InvalidSpec, "login.method must be %s or %s", loginPassword, loginCertificate)
+		return upstream.Errorf(upstream.InvalidSpec, "login.method must be %s, %s or %s", loginPassword, loginCertificate, loginJWT)
 	}
 	missing := slices.DeleteFunc(slices.Clone(keys), func(key string) bool { return !settings.Login[key].Empty() })
 	if len(missing) > 0 {

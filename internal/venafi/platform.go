@@ -26,7 +26,9 @@ type platform struct {
 	now             func() time.Time
 	method          string
 	login           map[string]material.Secret
-	session         *session
+	// token is where tokens for logins by JWT come from.
+	token   func(context.Context) (material.Secret, error)
+	session *session
 }
 
 // call is one call.

@@ -49,6 +49,13 @@ func (p *platform) authorize(ctx context.Context, operation, clientID, scope str
 	case loginCertificate:
 		c.path, c.client = "/vedauth/authorize/certificate", p.loginHTTP
 		c.body = map[string]string{"client_id": clientID, "scope": scope}
+	case loginJWT:
+		token, err := p.token(ctx)
+		if err != nil {
+			return grantAnswer{}, asked, err
+		}
+		c.path, c.secrets = "/vedauth/authorize/jwt", hidden(token)
+		c.body = map[string]string{"client_id": clientID, "scope": scope, "jwt": token.Reveal()}
 	default:
 		c.path = "/vedauth/authorize/oauth"
 		c.body = map[string]string{

@@ -215,6 +215,7 @@ func TestSettingsThatCannotWorkAreRefusedInWords(t *testing.T) {
 		"a use that is none":      {func(p map[string]any) { p["use"] = "Keys" }, "use must be Tokens or Certificates"},
 		"no integration":          {func(p map[string]any) { p["clientID"] = "" }, "clientID is missing"},
 		"an address with a path":  {func(p map[string]any) { p["url"] = "https://tpp.example/vedsdk" }, "without path"},
+		"no service account":      {func(p map[string]any) { p["login"] = map[string]any{"method": "JWT"} }, "login.serviceAccountRef is missing"},
 		"a method that is none":   {func(p map[string]any) { p["login"] = map[string]any{"method": "Kerberos"} }, "login.method must be"},
 		"keys that are missing":   {func(p map[string]any) { p["login"] = map[string]any{"method": "Certificate"} }, "lacks tls.crt, tls.key"},
 		"roots that are no roots": {func(p map[string]any) { p["use"], p["issuingCABundle"] = "Certificates", "none" }, "issuingCABundle holds no certificate"},

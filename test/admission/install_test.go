@@ -50,7 +50,7 @@ func TestTheSamplesApplyAsTheyAre(t *testing.T) {
 		"apiclientcredential.credentials.claviger.dev/monitoring", "apiclientcredential.credentials.claviger.dev/orders",
 		"apiclientcredential.credentials.claviger.dev/orders-client", "cloudintegrationtenant.credentials.claviger.dev/production",
 		"credentialissuer.credentials.claviger.dev/apic", "credentialissuer.credentials.claviger.dev/cf", "credentialissuer.credentials.claviger.dev/neo",
-		"credentialissuer.credentials.claviger.dev/tpp-certificates", "credentialissuer.credentials.claviger.dev/tpp-tokens",
+		"credentialissuer.credentials.claviger.dev/tpp-certificates", "credentialissuer.credentials.claviger.dev/tpp-secretless", "credentialissuer.credentials.claviger.dev/tpp-tokens",
 		"rotationpolicy.credentials.claviger.dev/notifying", "rotationpolicy.credentials.claviger.dev/quarterly", "rotationpolicy.credentials.claviger.dev/restarting", "rotationpolicy.credentials.claviger.dev/reviewed", "secret/apic-login",
 		"clustercredentialissuer.credentials.claviger.dev/apic", "clusterrotationpolicy.credentials.claviger.dev/quarterly",
 	}

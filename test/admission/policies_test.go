@@ -40,7 +40,7 @@ func rule(t *testing.T, text string) rbacv1.PolicyRule {
 	}
 	r := rbacv1.PolicyRule{Verbs: strings.Split(words[0], ","), Resources: strings.Split(words[1], ","), APIGroups: []string{"credentials.claviger.dev"}}
 	switch r.Resources[0] {
-	case "secrets":
+	case "secrets", "serviceaccounts", "serviceaccounts/token":
 		r.APIGroups = []string{""}
 	case "deployments", "statefulsets", "daemonsets":
 		r.APIGroups = []string{"apps"}

@@ -397,10 +397,11 @@ func TestReferencesHaveNoNamespace(t *testing.T) {
 		resource         schema.GroupVersionResource
 		manifest, change string
 	}{
-		"login Secret":  {issuers, issuer, `spec: {ibmAPIConnect: {login: {secretRef: {namespace: kube-system}}}}`},
-		"issuer":        {credentials, credential, `spec: {issuerRef: {namespace: kube-system}}`},
-		"policy":        {credentials, credential, `spec: {policyRef: {name: quarterly, namespace: kube-system}}`},
-		"target Secret": {credentials, credential, `spec: {secret: {namespace: kube-system}}`},
+		"login Secret":            {issuers, issuer, `spec: {ibmAPIConnect: {login: {secretRef: {namespace: kube-system}}}}`},
+		"login's service account": {issuers, venafiIssuer, `spec: {venafi: {login: {method: JWT, secretRef: null, serviceAccountRef: {name: a, audience: tpp, namespace: kube-system}}}}`},
+		"issuer":                  {credentials, credential, `spec: {issuerRef: {namespace: kube-system}}`},
+		"policy":                  {credentials, credential, `spec: {policyRef: {name: quarterly, namespace: kube-system}}`},
+		"target Secret":           {credentials, credential, `spec: {secret: {namespace: kube-system}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := admin(t).Resource(test.resource).Namespace("default").Create(t.Context(), changed(t, object(t, test.manifest), test.change),
