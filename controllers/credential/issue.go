@@ -209,6 +209,7 @@ func (r *Reconciler) issue(ctx context.Context, s *scope, step rotation.Step) er
 func (m *recollection) hear(v *journal.Version, issued upstream.Issued, err error, now time.Time) {
 	class := upstream.ClassOf(err)
 	told := issued.ID != v.UpstreamID || !issued.SecretHandle.Empty()
+	m.declined = class == upstream.Declined
 	switch {
 	case err == nil:
 		m.answered, m.setback = v.Class == upstream.WriteAhead, setback{}
@@ -230,8 +231,13 @@ func (m *recollection) hear(v *journal.Version, issued upstream.Issued, err erro
 // unmade says what a call that made nothing was about. Who has to act by hand finds the
 // id and the secret to use in the version Secret.
 func unmade(v *journal.Version, class upstream.ErrorClass) string {
-	if class == upstream.AwaitingUpstreamApproval {
+	switch {
+	case class == upstream.AwaitingUpstreamApproval && v.Class == upstream.WriteAhead:
 		return fmt.Sprintf("version %d waits for a person (client_id and client_secret are in the Secret %s)", v.Number, v.Key.Name)
+	case class == upstream.AwaitingUpstreamApproval:
+		return fmt.Sprintf("version %d waits for a person", v.Number)
+	case class == upstream.Declined:
+		return fmt.Sprintf("version %d is not made until somebody requests a rotation anew", v.Number)
 	}
 	return fmt.Sprintf("version %d cannot be made", v.Number)
 }

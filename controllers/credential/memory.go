@@ -63,6 +63,7 @@ type recollection struct {
 	refusedSince time.Time
 	refusedAt    time.Time
 	condemned    string
+	declined     bool
 	// doubt is what is still to be looked into; seenDoubt is the verdict's last word.
 	doubt     string
 	seenDoubt string

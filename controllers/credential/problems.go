@@ -39,6 +39,7 @@ var verdicts = map[upstream.ErrorClass]struct {
 	upstream.Forbidden:     {v1alpha1.ReasonUpstreamForbidden, true, longRetry},
 	upstream.InvalidSpec:   {v1alpha1.ReasonUpstreamRefused, true, longRetry},
 	upstream.Rejected:      {v1alpha1.ReasonUpstreamRefused, true, longRetry},
+	upstream.Declined:      {v1alpha1.ReasonUpstreamRefused, true, longRetry},
 	upstream.NotFound:      {v1alpha1.ReasonUpstreamNotFound, true, longRetry},
 	upstream.QuotaExceeded: {v1alpha1.ReasonUpstreamFull, true, longRetry},
 	upstream.Conflict:      {v1alpha1.ReasonUpstreamConflict, false, shortRetry},

@@ -31,6 +31,7 @@ func TestEveryClassOfErrorHasAnAnswerForPeople(t *testing.T) {
 		{upstream.LoginFailed, v1alpha1.ReasonIssuerNotReady, true, shortRetry},
 		{upstream.Forbidden, v1alpha1.ReasonUpstreamForbidden, true, longRetry},
 		{upstream.InvalidSpec, v1alpha1.ReasonUpstreamRefused, true, longRetry},
+		{upstream.Declined, v1alpha1.ReasonUpstreamRefused, true, longRetry},
 		{upstream.Rejected, v1alpha1.ReasonUpstreamRefused, true, longRetry},
 		{upstream.NotFound, v1alpha1.ReasonUpstreamNotFound, true, longRetry},
 		{upstream.QuotaExceeded, v1alpha1.ReasonUpstreamFull, true, longRetry},

@@ -274,6 +274,7 @@ func (s *scope) observeVersion(v *journal.Version) rotation.Version {
 		RefusedNoted:  !v.RefusedSince.IsZero(),
 		Unshowable:    r.unshowable != "" && r.unshowable == s.rendering(),
 		Condemned:     r.condemned,
+		Declined:      r.declined,
 		Doubt:         r.doubt,
 		NotBefore:     r.notBefore,
 		Trouble:       r.trouble,

@@ -53,6 +53,9 @@ func carryOn(s *situation) *Step {
 	if s.compromised(v) {
 		return s.fail(v, "declared compromised before it was published")
 	}
+	if v.Declined && s.askedAnew(v) {
+		return s.fail(v, "people of the upstream have said no, and a rotation was requested since")
+	}
 	if v.Ineffective {
 		return s.fail(v, "the upstream answered with the credential that is published already: that is no rotation")
 	}

@@ -398,6 +398,24 @@ func wayDecisions() []decision {
 			"a version that the upstream can never make is given up", renewing(func(v *Version) { v.Condemned, v.ClaimUntil = "the id is taken", noon }),
 			Step{Action: Fail, Version: 2, Cause: "the id is taken", Needs: FactTarget},
 		},
+		{
+			"people who have said no are not asked again", renewing(func(v *Version) {
+				v.Declined, v.ClaimUntil, v.IntentAt, v.NotBefore, v.Trouble = true, noon, ago(time.Minute), in(time.Minute), stalled("UpstreamRefused", "no")
+			}),
+			Step{Action: Wait, Until: in(time.Minute), Problem: stalled("UpstreamRefused", "no"), Notice: issuing},
+		},
+		{
+			"but when somebody requests a rotation anew", both(renewing(func(v *Version) { v.Declined, v.ClaimUntil, v.IntentAt = true, noon, ago(time.Minute) }), func(f *facts) {
+				f.Credential.RotateRequestedAt = noon
+			}),
+			Step{Action: Fail, Version: 2, Cause: "people of the upstream have said no, and a rotation was requested since", Needs: FactTarget},
+		},
+		{
+			"and not by the request that they have answered", both(renewing(func(v *Version) {
+				v.Declined, v.ClaimUntil, v.IntentAt, v.Answers, v.NotBefore, v.Trouble = true, noon, ago(time.Minute), noon, in(time.Minute), stalled("UpstreamRefused", "no")
+			}), func(f *facts) { f.Credential.RotateRequestedAt = noon }),
+			Step{Action: Wait, Until: in(time.Minute), Problem: stalled("UpstreamRefused", "no"), Notice: issuing},
+		},
 
 		{"an issued version is verified", renewing(func(v *Version) { v.Answered = true }), Step{Action: Verify, Version: 2}},
 		{"early refusals are patience", refused(4*time.Second, false, nil), Step{Action: Wait, Until: in(time.Second), Notice: verifying}},

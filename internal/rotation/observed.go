@@ -282,6 +282,8 @@ type Version struct {
 	Unshowable bool
 	// Condemned: the upstream said that this version can never exist as it is.
 	Condemned string
+	// Declined: people of the upstream were asked about it and have said no.
+	Declined bool
 	// Doubt: the issuer's verdict does not find it as it should be, or it was put
 	// back without being asked.
 	Doubt string

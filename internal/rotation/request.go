@@ -38,6 +38,13 @@ func (s *situation) compromised(v *Version) bool {
 	return s.open(t) && v.IntentAt.Before(t) && v.Answers.Before(t)
 }
 
+// askedAnew: somebody requests a rotation who knows what became of this version. Nobody else
+// has those asked again who have said no.
+func (s *situation) askedAnew(v *Version) bool {
+	t := s.Credential.RotateRequestedAt
+	return s.open(t) && v.IntentAt.Before(t) && v.Answers.Before(t)
+}
+
 // rolledBack: the version had served when somebody asked for the one before it.
 func (v *Version) rolledBack() bool { return v.Failed && v.OncePublished }
 

@@ -32,6 +32,9 @@ const (
 	AwaitingUpstreamApproval ErrorClass = "AwaitingUpstreamApproval"
 	// Rejected: a person or a rule of the upstream refused it for good.
 	Rejected ErrorClass = "Rejected"
+	// Declined: people of the upstream were asked and have said no. The version is kept, so
+	// that they are not asked again until somebody requests it anew.
+	Declined ErrorClass = "Declined"
 	// QuotaExceeded: the upstream takes no more.
 	QuotaExceeded ErrorClass = "QuotaExceeded"
 	// OutcomeUnknown: the call was sent and no answer came.

@@ -281,9 +281,15 @@ func errorsHoldNoSecret(t *trial) error {
 	}
 	for _, call := range []Call{Login, ReadRealm, ReadContainer, Create, Read, List, Delete, Prove, Use} {
 		sent := slices.Clone(t.lab.Secrets())
-		// What the upstream makes itself is not sent to it at creation.
-		created := call == Create && !r.Material.ClientSecret.Empty()
-		if secret := handle.Material.ClientSecret.Reveal(); secret != "" && (created || call == Prove || call == Use) {
+		// What the upstream makes itself is not sent to it at creation: there it sees what was drafted.
+		secret := ""
+		switch call {
+		case Create:
+			secret = r.Material.ClientSecret.Reveal()
+		case Prove, Use:
+			secret = handle.Material.ClientSecret.Reveal()
+		}
+		if secret != "" {
 			sent = append(sent, secret)
 		}
 		echo := "you sent " + strings.Join(sent, " and ") + " and more"

@@ -266,7 +266,7 @@ func classified(err error, want ...upstream.ErrorClass) error {
 	if len(known) == 0 {
 		known = []upstream.ErrorClass{
 			upstream.Retryable, upstream.Throttled, upstream.LoginFailed, upstream.Forbidden, upstream.InvalidSpec, upstream.Conflict,
-			upstream.NotFound, upstream.Pending, upstream.AwaitingUpstreamApproval, upstream.Rejected, upstream.QuotaExceeded, upstream.OutcomeUnknown,
+			upstream.NotFound, upstream.Pending, upstream.AwaitingUpstreamApproval, upstream.Rejected, upstream.Declined, upstream.QuotaExceeded, upstream.OutcomeUnknown,
 		}
 	}
 	for _, class := range known {
