@@ -35,6 +35,7 @@ import (
 	"github.com/claviger-dev/claviger/controllers"
 	"github.com/claviger-dev/claviger/controllers/credential"
 	"github.com/claviger-dev/claviger/internal/apiconnect"
+	"github.com/claviger-dev/claviger/internal/centrasite"
 	"github.com/claviger-dev/claviger/internal/cli"
 	"github.com/claviger-dev/claviger/internal/cloudfoundry"
 	"github.com/claviger-dev/claviger/internal/journal"
@@ -159,7 +160,7 @@ func operate(ctx context.Context, s *settings) error {
 	s.Version = buildVersion()
 	s.Boundary = boundary()
 	s.OperatorNamespace = os.Getenv("POD_NAMESPACE")
-	s.Registry = upstream.NewRegistry(apiconnect.NewDriver(time.Now), cloudfoundry.NewDriver(time.Now), neo.NewDriver(time.Now), venafi.NewDriver(time.Now))
+	s.Registry = upstream.NewRegistry(apiconnect.NewDriver(time.Now), centrasite.NewDriver(time.Now), cloudfoundry.NewDriver(time.Now), neo.NewDriver(time.Now), venafi.NewDriver(time.Now))
 	manager, err := ctrl.NewManager(config, s.managerOptions(scheme))
 	if err != nil {
 		return err

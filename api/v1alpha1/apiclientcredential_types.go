@@ -44,8 +44,8 @@ type APIClientCredential struct {
 
 // APIClientCredentialSpec says what is wanted.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.cloudFoundry), has(self.ibmAPIConnect), has(self.sapNeo), has(self.venafi)].filter(x, x).size() == 1",message="exactly one upstream must be set: cloudFoundry, ibmAPIConnect, sapNeo or venafi"
-// +kubebuilder:validation:XValidation:rule="has(self.cloudFoundry) == has(oldSelf.cloudFoundry) && has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.venafi) == has(oldSelf.venafi)",message="the upstream of a credential is immutable: make a new credential, move the workloads, delete this one"
+// +kubebuilder:validation:XValidation:rule="[has(self.centraSite), has(self.cloudFoundry), has(self.ibmAPIConnect), has(self.sapNeo), has(self.venafi)].filter(x, x).size() == 1",message="exactly one upstream must be set: centraSite, cloudFoundry, ibmAPIConnect, sapNeo or venafi"
+// +kubebuilder:validation:XValidation:rule="has(self.centraSite) == has(oldSelf.centraSite) && has(self.cloudFoundry) == has(oldSelf.cloudFoundry) && has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.venafi) == has(oldSelf.venafi)",message="the upstream of a credential is immutable: make a new credential, move the workloads, delete this one"
 type APIClientCredentialSpec struct {
 	// IssuerRef names the account that the credential is created with. Immutable:
 	// a credential lives in one upstream.
@@ -62,6 +62,12 @@ type APIClientCredentialSpec struct {
 	//
 	// +optional
 	PolicyRef *PolicyReference `json:"policyRef,omitempty"`
+
+	// CentraSite asks for an API key or an OAuth2 client of a CentraSite. The issuer must be
+	// of the same upstream.
+	//
+	// +optional
+	CentraSite *CentraSiteCredential `json:"centraSite,omitempty"`
 
 	// CloudFoundry asks for a service key of a Cloud Foundry space. The issuer must be of
 	// the same upstream.
@@ -770,6 +776,9 @@ type APIClientCredentialList struct {
 // Upstream returns the name of the one-of member that is set and its value; an
 // empty name if none is, which admission refuses.
 func (s *APIClientCredentialSpec) Upstream() (member string, parameters any) {
+	if s.CentraSite != nil {
+		return "centraSite", s.CentraSite
+	}
 	if s.CloudFoundry != nil {
 		return "cloudFoundry", s.CloudFoundry
 	}

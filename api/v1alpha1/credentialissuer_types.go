@@ -36,8 +36,8 @@ type CredentialIssuer struct {
 
 // CredentialIssuerSpec says which account.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.cloudFoundry), has(self.ibmAPIConnect), has(self.sapNeo), has(self.venafi)].filter(x, x).size() == 1",message="exactly one upstream must be set: cloudFoundry, ibmAPIConnect, sapNeo or venafi"
-// +kubebuilder:validation:XValidation:rule="has(self.cloudFoundry) == has(oldSelf.cloudFoundry) && has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.venafi) == has(oldSelf.venafi)",message="the upstream of an issuer is immutable: make a new issuer"
+// +kubebuilder:validation:XValidation:rule="[has(self.centraSite), has(self.cloudFoundry), has(self.ibmAPIConnect), has(self.sapNeo), has(self.venafi)].filter(x, x).size() == 1",message="exactly one upstream must be set: centraSite, cloudFoundry, ibmAPIConnect, sapNeo or venafi"
+// +kubebuilder:validation:XValidation:rule="has(self.centraSite) == has(oldSelf.centraSite) && has(self.cloudFoundry) == has(oldSelf.cloudFoundry) && has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.venafi) == has(oldSelf.venafi)",message="the upstream of an issuer is immutable: make a new issuer"
 type CredentialIssuerSpec struct {
 	// RateLimit is the budget of calls of all credentials of this issuer together. An
 	// issuer of SAP Neo never makes more than 1.5 calls a second and 8 at once, whatever
@@ -46,6 +46,11 @@ type CredentialIssuerSpec struct {
 	// +optional
 	// +kubebuilder:default={}
 	RateLimit RateLimit `json:"rateLimit,omitempty"`
+
+	// CentraSite is a user of a Software AG CentraSite.
+	//
+	// +optional
+	CentraSite *CentraSiteIssuer `json:"centraSite,omitempty"`
 
 	// CloudFoundry is a user of a Cloud Foundry space, as SAP BTP has them.
 	//
@@ -284,6 +289,9 @@ type CredentialIssuerList struct {
 // Upstream returns the name of the one-of member that is set and its value; an
 // empty name if none is, which admission refuses.
 func (s *CredentialIssuerSpec) Upstream() (member string, parameters any) {
+	if s.CentraSite != nil {
+		return "centraSite", s.CentraSite
+	}
 	if s.CloudFoundry != nil {
 		return "cloudFoundry", s.CloudFoundry
 	}
@@ -301,6 +309,9 @@ func (s *CredentialIssuerSpec) Upstream() (member string, parameters any) {
 
 // LoginSecret names the Secret that holds the login; empty if there is none.
 func (s *CredentialIssuerSpec) LoginSecret() string {
+	if s.CentraSite != nil {
+		return s.CentraSite.Login.SecretRef.Name
+	}
 	if s.CloudFoundry != nil {
 		return s.CloudFoundry.Login.SecretRef.Name
 	}
@@ -326,6 +337,9 @@ func (s *CredentialIssuerSpec) LoginServiceAccount() *ServiceAccountReference {
 
 // CABundle is the PEM of the authorities to trust; empty means the system's.
 func (s *CredentialIssuerSpec) CABundle() string {
+	if s.CentraSite != nil {
+		return s.CentraSite.CABundle
+	}
 	if s.CloudFoundry != nil {
 		return s.CloudFoundry.CABundle
 	}

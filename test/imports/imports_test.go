@@ -90,6 +90,7 @@ var (
 	// Each adapter has a line of its own.
 	adapters = []string{
 		"internal/apiconnect",
+		"internal/centrasite",
 		"internal/cloudfoundry",
 		"internal/cloudintegration",
 		"internal/neo",
@@ -147,10 +148,11 @@ var directions = []direction{
 		},
 	},
 	{
-		"an adapter imports of the project only the port and secret values",
+		"an adapter imports of the project only the port, secret values and intervals",
 		isAdapter,
 		func(importer, imported string, _ bool) bool {
-			return own(imported) && short(imported) != "internal/upstream" && short(imported) != "internal/material" && !below(short(imported), importer)
+			return own(imported) && short(imported) != "internal/upstream" && short(imported) != "internal/material" && short(imported) != "internal/interval" &&
+				!below(short(imported), importer)
 		},
 	},
 	{
