@@ -41,6 +41,9 @@ func (s *Sim) accessToken(w http.ResponseWriter, r *http.Request) {
 		Scope string `json:"scope"`
 	}
 	_ = json.Unmarshal(body, &asked) // without a scope nothing is given
+	if asked.Scope == "" {
+		asked.Scope = r.URL.Query().Get("scope")
+	}
 	call := simkit.Call{Operation: "mediator.token", By: simkit.Actor{Login: id, Agent: r.UserAgent()}, Attrs: map[string]string{"clientId": id}}
 	s.stage.Play(w, r, call, func() simkit.Answer {
 		s.mu.Lock()
