@@ -99,7 +99,7 @@ func (x *centraSiteTenant) awaitWords(words ...string) {
 func (x *centraSiteTenant) askedInCentraSite(n int) string {
 	x.t.Helper()
 	app, seen := "", 0
-	x.eventually(soon, func() string {
+	x.eventually(3*soon, func() string {
 		app, seen = "", 0
 		for _, e := range x.site.Events().Since(0) {
 			if e.Type == centrasitesim.EventAsked {
@@ -209,17 +209,14 @@ func TestAnApprovalInCentraSiteIsWaitedForAndItsRejectionIsFinal(t *testing.T) {
 	}
 	// Who requests it anew has the rejected version given up; the next one is asked for after a pause.
 	x.request(time.Now())
-	x.eventually(2*soon, func() string {
-		conditions := describe(x.get("billing").Status.Conditions)
-		if strings.Contains(conditions, "version 2 was given up") {
-			return ""
-		}
-		return conditions
-	})
-	x.askedInCentraSite(2)
+	if err := x.site.Approve(x.askedInCentraSite(3), "alice"); err != nil {
+		t.Fatal(err)
+	}
+	x.awaitVersion(soon, 3)
+	x.awaitTokens(centrasitesim.Count{Issued: 2, Live: 1, Revoked: 1})
 	x.delete(c)
 	x.awaitGone(soon, c)
-	if stats := x.site.Stats(); stats != (centrasitesim.Stats{Requests: 2, Tokens: centrasitesim.Count{Issued: 1, Revoked: 1}}) {
+	if stats := x.site.Stats(); stats != (centrasitesim.Stats{Requests: 3, Tokens: centrasitesim.Count{Issued: 2, Revoked: 2}}) {
 		t.Errorf("left behind: %+v", stats)
 	}
 }
