@@ -106,7 +106,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	credentials := &credential.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Store: store,
 		Issuers: issuers{accounts}, Shape: o.Registry.Shape, Guard: guard, Decisions: decisions, Pods: consumers.NewFinder(mgr.GetAPIReader(), o.Clock), Clock: o.Clock, Events: mgr.GetEventRecorder("claviger"), Metrics: counters,
-		Options: credential.Options{ClusterID: o.ClusterID, Holder: o.Holder, ObserveOnly: o.ObserveOnly, ClusterKinds: o.clusterKinds(), OrphanAge: o.OrphanAge, UptakePause: o.UptakePause, Restarts: o.RestartsPerNamespace, Boundary: o.Boundary},
+		Options: credential.Options{ClusterID: o.ClusterID, Holder: o.Holder, ObserveOnly: o.ObserveOnly, ClusterKinds: o.clusterKinds(), OperatorNamespace: o.OperatorNamespace, OrphanAge: o.OrphanAge, UptakePause: o.UptakePause, Restarts: o.RestartsPerNamespace, Boundary: o.Boundary},
 	}
 	if err := credentials.SetupWithManager(ctx, mgr, o.Workers, accounts.Changed()); err != nil {
 		return fmt.Errorf("set up credentials: %w", err)
@@ -162,5 +162,7 @@ func (i issuers) Suspect(ctx context.Context, object v1alpha1.Issuer, name, cont
 }
 
 func (i issuers) Recheck(uid types.UID) { i.accounts.Recheck(uid) }
+
+func (i issuers) LoggedInWith(uid types.UID) string { return i.accounts.LoggedInWith(uid) }
 
 func (i issuers) Dismiss(uid types.UID, mark upstream.Mark) { i.accounts.Dismiss(uid, mark) }

@@ -75,6 +75,14 @@ type CloudFoundryLogin struct {
 	//
 	// +required
 	SecretRef SecretReference `json:"secretRef"`
+
+	// CredentialRef names the APIClientCredential of this namespace that writes the Secret of
+	// secretRef: then Claviger renews this login by itself. An earlier version of it is not
+	// retired before the issuer has logged in with the next. It must not be made by means of
+	// this issuer.
+	//
+	// +optional
+	CredentialRef *CredentialReference `json:"credentialRef,omitempty"`
 }
 
 // CloudFoundryCredential asks for a service key. Roles, grant types and the like belong

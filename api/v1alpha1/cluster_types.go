@@ -5,8 +5,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// The kinds of issuers and policies that a reference can name.
+// The kinds that a reference can name.
 const (
+	KindAPIClientCredential     = "APIClientCredential"
 	KindCredentialIssuer        = "CredentialIssuer"
 	KindClusterCredentialIssuer = "ClusterCredentialIssuer"
 	KindRotationPolicy          = "RotationPolicy"

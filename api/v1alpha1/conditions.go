@@ -37,6 +37,9 @@ const (
 	// ConditionRolloutStalled is True while a workload that has to be restarted for the published
 	// version does not get on.
 	ConditionRolloutStalled = "RolloutStalled"
+	// ConditionLoginStalled is True while an issuer that logs in with the credential does not get
+	// on to the published version although the overlap of an earlier one has passed.
+	ConditionLoginStalled = "LoginStalled"
 	// ConditionNoConsumersSeen is True while a policy with uptake.mode Consumers applies and no
 	// pod that uses the Secret was seen: the overlap alone decides.
 	ConditionNoConsumersSeen = "NoConsumersSeen"
@@ -75,6 +78,12 @@ const (
 	ReasonOverlap = "Overlap"
 	// ReasonRetiring: an old version is being revoked.
 	ReasonRetiring = "Retiring"
+	// ReasonWaitingForLogin: the overlap has passed a moment ago, and an issuer that logs in with
+	// the credential has not logged in with the new version yet.
+	ReasonWaitingForLogin = "WaitingForLogin"
+	// ReasonLoginPending: the overlap has passed a while ago, and an issuer that logs in with the
+	// credential has not logged in with the new version.
+	ReasonLoginPending = "LoginPending"
 	// ReasonWaitingForUptake: the overlap has passed, and pods may still use the old version.
 	ReasonWaitingForUptake = "WaitingForUptake"
 	// ReasonWaitingForReferences: the overlap has passed, and a pod or a template still refers to
@@ -97,7 +106,8 @@ const (
 	// ReasonPodsUnreadable: the pods of the namespace cannot be listed for more than a minute, so
 	// nothing is revoked that one of them may use.
 	ReasonPodsUnreadable = "PodsUnreadable"
-	// ReasonInUse: the credential is being deleted and pods use its Secret.
+	// ReasonInUse: the credential is being deleted, and pods use its Secret or issuers log in
+	// with it.
 	ReasonInUse = "InUse"
 	// ReasonMassDeletion: more credentials of the issuer are being deleted at once than is
 	// plausible, so none of them is revoked.
@@ -241,8 +251,12 @@ const (
 const (
 	// ReasonLoggedIn: the login works and the containers were read.
 	ReasonLoggedIn = "LoggedIn"
-	// ReasonLoginSecretNotFound: the login Secret does not exist.
+	// ReasonLoginSecretNotFound: the login Secret does not exist, or not the credential that
+	// keeps it.
 	ReasonLoginSecretNotFound = "LoginSecretNotFound"
+	// ReasonLoginCycle: the credential that the issuer logs in with is made by means of the issuer
+	// itself.
+	ReasonLoginCycle = "LoginCycle"
 	// ReasonServiceAccountNotUsable: no token of the service account can be had that the
 	// login names.
 	ReasonServiceAccountNotUsable = "ServiceAccountNotUsable"

@@ -201,6 +201,14 @@ type IBMAPIConnectLogin struct {
 	//
 	// +required
 	SecretRef SecretReference `json:"secretRef"`
+
+	// CredentialRef names the APIClientCredential of this namespace that writes the Secret of
+	// secretRef: then Claviger renews this login by itself. An earlier version of it is not
+	// retired before the issuer has logged in with the next. It must not be made by means of
+	// this issuer.
+	//
+	// +optional
+	CredentialRef *CredentialReference `json:"credentialRef,omitempty"`
 }
 
 // CredentialIssuerStatus says whether the account works.
@@ -336,6 +344,30 @@ func (s *CredentialIssuerSpec) LoginSecret() string {
 		return s.WebMethodsPortal.Login.SecretRef.Name
 	}
 	return ""
+}
+
+// LoginCredential names the APIClientCredential that writes the login Secret; empty if none
+// does.
+func (s *CredentialIssuerSpec) LoginCredential() string {
+	var ref *CredentialReference
+	switch {
+	case s.CentraSite != nil:
+		ref = s.CentraSite.Login.CredentialRef
+	case s.CloudFoundry != nil:
+		ref = s.CloudFoundry.Login.CredentialRef
+	case s.IBMAPIConnect != nil:
+		ref = s.IBMAPIConnect.Login.CredentialRef
+	case s.SAPNeo != nil:
+		ref = s.SAPNeo.Login.CredentialRef
+	case s.WebMethodsPortal != nil:
+		ref = s.WebMethodsPortal.Login.CredentialRef
+	case s.Venafi != nil:
+		ref = s.Venafi.Login.CredentialRef
+	}
+	if ref == nil {
+		return ""
+	}
+	return ref.Name
 }
 
 // LoginServiceAccount is the service account whose tokens are the login; nil if none are.

@@ -27,6 +27,16 @@ type SecretReference struct {
 	Name string `json:"name"`
 }
 
+// CredentialReference names an APIClientCredential of the same namespace.
+type CredentialReference struct {
+	// Name of the credential. Example: "operator-certificate".
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=52
+	Name string `json:"name"`
+}
+
 // ServiceAccountReference names a service account of the same namespace, whose tokens the
 // operator asks the API server for. It needs the right to create serviceaccounts/token
 // for that account, which it has only where somebody gives it; so does who writes the

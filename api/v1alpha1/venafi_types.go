@@ -81,7 +81,7 @@ type VenafiIssuer struct {
 
 // VenafiLogin is how the operator logs in.
 //
-// +kubebuilder:validation:XValidation:rule="self.method == 'JWT' ? has(self.serviceAccountRef) && !has(self.secretRef) : has(self.secretRef) && !has(self.serviceAccountRef)",message="method JWT needs serviceAccountRef and no secretRef; the other methods need secretRef alone"
+// +kubebuilder:validation:XValidation:rule="self.method == 'JWT' ? has(self.serviceAccountRef) && !has(self.secretRef) && !has(self.credentialRef) : has(self.secretRef) && !has(self.serviceAccountRef)",message="method JWT needs serviceAccountRef and no secretRef; the other methods need secretRef alone"
 type VenafiLogin struct {
 	// Method: Certificate needs the keys tls.crt and tls.key in the Secret, as one of
 	// type kubernetes.io/tls has them; Password needs username and password; JWT needs no
@@ -96,6 +96,14 @@ type VenafiLogin struct {
 	//
 	// +optional
 	SecretRef SecretReference `json:"secretRef,omitzero"`
+
+	// CredentialRef names the APIClientCredential of this namespace that writes the Secret of
+	// secretRef: then Claviger renews this login by itself. An earlier version of it is not
+	// retired before the issuer has logged in with the next. It must not be made by means of
+	// this issuer.
+	//
+	// +optional
+	CredentialRef *CredentialReference `json:"credentialRef,omitempty"`
 
 	// ServiceAccountRef names the service account whose tokens are the login. Only for
 	// JWT.

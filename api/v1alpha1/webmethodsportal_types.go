@@ -71,6 +71,14 @@ type WebMethodsPortalLogin struct {
 	//
 	// +required
 	SecretRef SecretReference `json:"secretRef"`
+
+	// CredentialRef names the APIClientCredential of this namespace that writes the Secret of
+	// secretRef: then Claviger renews this login by itself. An earlier version of it is not
+	// retired before the issuer has logged in with the next. It must not be made by means of
+	// this issuer.
+	//
+	// +optional
+	CredentialRef *CredentialReference `json:"credentialRef,omitempty"`
 }
 
 // WebMethodsPortalCredential asks for an application of a webMethods Developer Portal. Each

@@ -45,6 +45,9 @@ type Issuers interface {
 	Recheck(issuer types.UID)
 	// Suspect writes down on the issuer what may live upstream and cannot be found.
 	Suspect(ctx context.Context, issuer v1alpha1.Issuer, name, container, reason string) error
+	// LoggedInWith is the resourceVersion of the login Secret with which the issuer has logged in
+	// last; empty if it has not.
+	LoggedInWith(issuer types.UID) string
 	// Dismiss takes back a doubt that a verification has cleared.
 	Dismiss(issuer types.UID, mark upstream.Mark)
 }
@@ -96,6 +99,8 @@ type Options struct {
 	ObserveOnly bool
 	// ClusterKinds: issuers and policies of the cluster are used, too.
 	ClusterKinds bool
+	// OperatorNamespace is where logins of the cluster's issuers are; may be empty.
+	OperatorNamespace string
 	// OrphanAge is how long the journal of a vanished credential is kept.
 	OrphanAge time.Duration
 	// UptakePause is the shortest time between two looks at a namespace's pods.

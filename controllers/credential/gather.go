@@ -66,6 +66,9 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*sc
 	if err := r.gatherLeaving(ctx, s); err != nil {
 		return nil, err
 	}
+	if err := r.gatherLogins(ctx, s); err != nil {
+		return nil, err
+	}
 	r.gatherSpec(s)
 	if err := r.gatherConsent(ctx, s); err != nil {
 		return nil, err

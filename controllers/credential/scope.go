@@ -74,6 +74,8 @@ type scope struct {
 		message string
 	}
 	live int
+	// logins are the issuers that log in with the credential.
+	logins []login
 	// consumers are the pods that use the target, as this pass has seen them or an earlier
 	// one since the same publication.
 	consumers rotation.Consumers
@@ -140,6 +142,7 @@ func (s *scope) observe() rotation.Observed {
 	}
 	o.Consent = s.observeConsent(s.now)
 	o.Target = s.observeTarget()
+	o.Logins = s.observeLogins()
 	o.Consumers = s.consumers
 	if !s.fresh.Has(rotation.FactConsumers) {
 		o.Consumers = s.memory.seen(s.uid, o.Target.PublishedAt)

@@ -94,14 +94,14 @@ func recordedCredential(_ context.Context, o client.Object) []reconcile.Request 
 	return []reconcile.Request{{NamespacedName: credential}}
 }
 
-// credentialsOfIssuer are those of an issuer of either kind; one of the cluster has no
-// namespace.
+// credentialsOfIssuer are those of an issuer of either kind, and the one that it logs in with;
+// one of the cluster has no namespace.
 func (r *Reconciler) credentialsOfIssuer(ctx context.Context, o client.Object) []reconcile.Request {
 	ref := v1alpha1.IssuerReference{Name: o.GetName()}
 	if o.GetNamespace() == "" {
 		ref.Kind = v1alpha1.KindClusterCredentialIssuer
 	}
-	return r.requests(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{IndexIssuer: indexed(ref)})
+	return append(r.loginOf(ctx, o), r.requests(ctx, client.InNamespace(o.GetNamespace()), client.MatchingFields{IndexIssuer: indexed(ref)})...)
 }
 
 // indexed is how IndexIssuer spells a reference. No name of an issuer has a slash.

@@ -34,6 +34,9 @@ type Account struct {
 	// Terminating: the issuer is being deleted. It issues nothing and revokes
 	// everything asked of it (hazard 2.11).
 	Terminating bool
+	// Login is the resourceVersion of a login Secret that a credential writes, with which the
+	// last login worked; empty if a person writes it.
+	Login string
 
 	calls, urgent, waiting chan struct{}
 }
@@ -164,6 +167,17 @@ func (a *Accounts) Get(uid types.UID) (*Account, bool) {
 	return &account, true
 }
 
+// LoggedInWith is the resourceVersion of the login Secret with which the issuer's last login
+// worked; empty if this process has seen none.
+func (a *Accounts) LoggedInWith(uid types.UID) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if e, ok := a.issuer[uid]; ok {
+		return e.account.Login
+	}
+	return ""
+}
+
 // State says whether the issuer can be called and, if not, why.
 func (a *Accounts) State(uid types.UID) State {
 	a.mu.Lock()
@@ -257,7 +271,8 @@ func (a *Accounts) publish(account Account, state State, credentials int) {
 	e := a.entryOf(account.Issuer)
 	// A new account of the same state matters too: whoever waits may be told another
 	// realm.
-	news := e.state != state || e.account.Realm != account.Realm || e.account.Terminating != account.Terminating
+	news := e.state != state || e.account.Realm != account.Realm || e.account.Terminating != account.Terminating ||
+		e.account.Login != account.Login
 	account.calls, account.urgent, account.waiting = e.account.calls, e.account.urgent, e.account.waiting
 	e.account, e.state, e.credentials = account, state, credentials
 	if news {

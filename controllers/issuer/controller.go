@@ -96,6 +96,10 @@ type record struct {
 	// cachedLogin is the resourceVersion that the cache showed when the login was
 	// last read; empty if it showed none.
 	cachedLogin string
+	// readLogin is the resourceVersion of a login Secret that a credential writes, as it was
+	// read last, and provenLogin that with which the last login worked; both empty if a person
+	// writes it.
+	readLogin, provenLogin string
 
 	usable    bool
 	silenced  bool

@@ -149,6 +149,8 @@ type finding struct {
 	message string
 	// stalled: a person has to change something; otherwise it is tried again.
 	stalled bool
+	// passes: it is no reason to close an account that works.
+	passes bool
 }
 
 // loginFinding translates what Open or Check said. The words of an upstream are shown

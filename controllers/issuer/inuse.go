@@ -36,8 +36,8 @@ func (a *Accounts) EnsureInUse(ctx context.Context, issuer v1alpha1.Issuer) erro
 		}
 	}
 	name := issuer.IssuerSpec().LoginSecret()
-	if name == "" {
-		return nil
+	if name == "" || issuer.IssuerSpec().LoginCredential() != "" {
+		return nil // there is none, or the credential that writes it is held
 	}
 	key := types.NamespacedName{Namespace: a.loginNamespace(issuer), Name: name}
 	cached := secretMetadata()

@@ -35,6 +35,9 @@ func (r *Reconciler) login(ctx context.Context, g *gathered) error {
 	rec.glanceAt = now.Add(glance)
 	r.Accounts.rechecked(g.issuer.GetUID())
 	if cannot != nil {
+		if rec.usable && cannot.passes {
+			return nil
+		}
 		rec.close(*cannot)
 		return nil
 	}
@@ -61,9 +64,20 @@ func (r *Reconciler) readLogin(ctx context.Context, g *gathered) (map[string]mat
 		return map[string]material.Secret{}, cannot, err
 	}
 	name := g.issuer.IssuerSpec().LoginSecret()
+	keeper, cannot, err := r.keeper(ctx, g.issuer)
+	if cannot != nil || err != nil {
+		return nil, cannot, err
+	}
 	secret := &corev1.Secret{}
-	err := r.Live.Get(ctx, types.NamespacedName{Namespace: r.Accounts.loginNamespace(g.issuer), Name: name}, secret)
+	err = r.Live.Get(ctx, types.NamespacedName{Namespace: r.Accounts.loginNamespace(g.issuer), Name: name}, secret)
 	switch {
+	case apierrors.IsNotFound(err) && keeper != nil:
+		// What Claviger writes itself it puts back; and in a namespace that is being deleted
+		// it is gone before the versions that this login has to revoke.
+		return nil, &finding{
+			reason: v1alpha1.ReasonLoginSecretNotFound, passes: true,
+			message: fmt.Sprintf("APIClientCredential %s has not written Secret %s yet, which holds the login; the issuer is used as soon as it has.", keeper.Name, name),
+		}, nil
 	case apierrors.IsNotFound(err):
 		return nil, &finding{
 			reason:  v1alpha1.ReasonLoginSecretNotFound,
@@ -77,12 +91,21 @@ func (r *Reconciler) readLogin(ctx context.Context, g *gathered) (map[string]mat
 	case err != nil:
 		return nil, nil, fmt.Errorf("read the login Secret: %w", err)
 	}
+	if cannot := kept(keeper, secret); cannot != nil {
+		return nil, cannot, nil
+	}
+	g.record.readLogin = ""
+	if keeper != nil {
+		g.record.readLogin = secret.ResourceVersion
+	}
 	return loginData(secret), nil, nil
 }
 
 // place is where the login is looked for, in words.
-func (r *Reconciler) place(g *gathered) string {
-	if g.issuer.GetNamespace() != "" {
+func (r *Reconciler) place(g *gathered) string { return r.placeOf(g.issuer) }
+
+func (r *Reconciler) placeOf(issuer v1alpha1.Issuer) string {
+	if issuer.GetNamespace() != "" {
 		return "this namespace"
 	}
 	return "namespace " + r.Accounts.operatorNamespace
@@ -108,7 +131,7 @@ func (r *Reconciler) check(ctx context.Context, g *gathered) {
 		rec.failed(err, correct, rec.checkedAt)
 		return
 	}
-	rec.realm, rec.usable, rec.failures = realm, true, 0
+	rec.realm, rec.usable, rec.failures, rec.provenLogin = realm, true, 0, rec.readLogin
 	rec.outcome = &finding{ready: true, reason: v1alpha1.ReasonLoggedIn, message: "The login works and the containers were read."}
 }
 
@@ -145,6 +168,7 @@ func (r *Reconciler) silence(g *gathered) {
 // close takes the account out of use and forgets the login.
 func (rec *record) close(f finding) {
 	rec.upstream, rec.login, rec.tokens, rec.usable, rec.failures = nil, nil, nil, false, 0
+	rec.readLogin, rec.provenLogin = "", ""
 	rec.outcome = &f
 }
 

@@ -39,6 +39,10 @@ func Setup(mgr ctrl.Manager, accounts *Accounts, options Options) error {
 	if err != nil {
 		return err
 	}
+	mayBeLogin := builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool {
+		role := o.GetLabels()[journal.LabelRole]
+		return role == journal.RoleLogin || role == journal.RoleTarget
+	}))
 	r := &Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Accounts: accounts,
 		Recorder: mgr.GetEventRecorder("claviger"), Options: options,
@@ -53,7 +57,7 @@ func Setup(mgr ctrl.Manager, accounts *Accounts, options Options) error {
 	}
 	return c.
 		Watches(&v1alpha1.APIClientCredential{}, r.recount()).
-		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.issuersOf), isLogin).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.issuersOf), mayBeLogin).
 		WatchesRawSource(source.Channel(accounts.recheck.out, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: options.Workers}).
 		Complete(r)

@@ -64,7 +64,7 @@ func (r *Reconciler) announce(g *gathered) {
 	if rec.outcome == nil {
 		return
 	}
-	account := Account{Issuer: rec.id, Upstream: rec.upstream, Realm: rec.realm, Terminating: g.issuer.GetDeletionTimestamp() != nil}
+	account := Account{Issuer: rec.id, Upstream: rec.upstream, Realm: rec.realm, Terminating: g.issuer.GetDeletionTimestamp() != nil, Login: rec.provenLogin}
 	state := State{Usable: rec.usable}
 	switch {
 	case rec.usable:

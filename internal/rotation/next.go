@@ -57,6 +57,7 @@ var end = []rule{
 	waitForReturn,
 	holdForApproval,
 	holdMassDeletion,
+	holdForIssuers,
 	holdWhileInUse,
 	retireAll,
 	retainTerminating,

@@ -30,6 +30,8 @@ type Observed struct {
 	// Consumers are the pods that use the target; they count only while Fresh has
 	// FactConsumers.
 	Consumers Consumers
+	// Logins are the issuers that log in with the credential.
+	Logins []Login
 	// Workloads are those that are restarted for a new version; they count only while Fresh has
 	// FactWorkloads.
 	Workloads Workloads

@@ -32,12 +32,10 @@ func finishRetirements(s *situation) *Step {
 		case over:
 			continue
 		}
-		if !s.ending() {
-			if look, waits := s.awaitWorkloads(v); look != nil {
-				return look
-			} else if waits {
-				continue
-			}
+		if look, waits := s.awaitWorkloads(v); look != nil {
+			return look
+		} else if waits {
+			continue
 		}
 		if step, waits := s.endCopy(v); step != nil {
 			return step
@@ -55,6 +53,8 @@ func finishRetirements(s *situation) *Step {
 // what is to be looked at to know.
 func (s *situation) awaitWorkloads(v *Version) (look *Step, waits bool) {
 	switch {
+	case s.ending():
+		return nil, s.serves(v) // pods are waited for before anything is retired
 	case !s.dispensable(v):
 		// Revoking it now would leave workloads with a dead credential. Its successor is
 		// due at once instead.
@@ -64,6 +64,10 @@ func (s *situation) awaitWorkloads(v *Version) (look *Step, waits bool) {
 		return nil, true
 	case s.awaitRollout(v):
 		s.noteRollout(v)
+		return nil, true
+	}
+	if s.awaitLogins(v) {
+		s.noteLogins(v)
 		return nil, true
 	}
 	if look, waits = s.awaitUptake(v); look != nil {
@@ -226,6 +230,8 @@ func retirePredecessors(s *situation) *Step {
 			return look
 		}
 		switch step := s.retire(v); {
+		case step != nil && s.awaitLogins(v):
+			s.noteLogins(v)
 		case step != nil && waits:
 			s.noteUptake(v)
 		case step != nil && referred:

@@ -24,6 +24,9 @@ func TestVenafiLoginRules(t *testing.T) {
 		{"JWT without a service account is refused", `spec: {venafi: {login: {method: JWT, secretRef: null}}}`, "method JWT needs serviceAccountRef"},
 		{"JWT with a Secret is refused", `spec: {venafi: {login: {method: JWT, serviceAccountRef: {name: claviger-tpp, audience: tpp}}}}`, "method JWT needs serviceAccountRef and no secretRef"},
 		{"a service account for another method is refused", `spec: {venafi: {login: {serviceAccountRef: {name: claviger-tpp, audience: tpp}}}}`, "the other methods need secretRef alone"},
+		{"a credential that writes the Secret is accepted", `spec: {venafi: {login: {credentialRef: {name: operator-certificate}}}}`, ""},
+		{"a credential without a Secret is refused", `spec: {venafi: {login: {secretRef: null, credentialRef: {name: operator-certificate}}}}`, "the other methods need secretRef alone"},
+		{"a credential for JWT is refused", `spec: {venafi: {login: {method: JWT, secretRef: null, credentialRef: {name: a}, serviceAccountRef: {name: a, audience: tpp}}}}`, "method JWT needs serviceAccountRef and no secretRef"},
 		{"no audience is refused", `spec: {venafi: {login: {method: JWT, secretRef: null, serviceAccountRef: {name: a, audience: ""}}}}`, "spec.venafi.login.serviceAccountRef.audience"},
 	})
 }

@@ -225,6 +225,9 @@ func quiet(n state) bool {
 		if t, ok := d.(interface{ Troubled() bool }); ok && t.Troubled() {
 			return false
 		}
+		if t, ok := d.(interface{ TroubledIn(*World) bool }); ok && t.TroubledIn(n.w) {
+			return false
+		}
 	}
 	strange := slices.ContainsFunc(n.w.Journal, func(r Record) bool { return r.strange })
 	return n.w.Trouble == 0 && !strange && !n.w.workload().runs && n.w.variant.impossible(n.w) == ""
