@@ -33,6 +33,7 @@ const (
 	venafiFolder      = `\VED\Policy\k8s\team-a`
 	venafiCommonName  = "orders.team-a.example"
 	venafiTokenKey    = "access-token"
+	venafiLogin       = "operator-certificate"
 )
 
 // venafiRotateAfter is out of step with the other houses. The operator is killed while it
@@ -43,9 +44,10 @@ const venafiRotateAfter = rotateAfter - 4*time.Second
 // venafiPassword is looked for where no secret may be, so it is like no other text.
 var venafiPassword = rand.Text()
 
-// venafiHouse is the house of Venafi: a token that the platform itself takes, and a
-// certificate that another server takes which trusts the platform's authority and asks it
-// for revocations.
+// venafiHouse is the house of Venafi: a token that the platform itself takes, and
+// certificates that another server takes which trusts the platform's authority and asks it
+// for revocations. One of them is the operator's own: tokens are made with a login that
+// the operator renews meanwhile.
 type venafiHouse struct {
 	sim    *venafisim.Sim
 	server *simkit.Listener
@@ -106,6 +108,11 @@ func (h *venafiHouse) teams(context.Context, settings) ([]*team, error) {
 		}
 		if use == "Certificates" {
 			i.PolicyDN, i.IssuingCABundle = venafiFolder, string(h.sim.IssuingRoot())
+		} else {
+			i.Login = v1alpha1.VenafiLogin{
+				Method: "Certificate", SecretRef: v1alpha1.SecretReference{Name: venafiLogin},
+				CredentialRef: &v1alpha1.CredentialReference{Name: venafiLogin},
+			}
 		}
 		return &v1alpha1.CredentialIssuer{TypeMeta: ours("CredentialIssuer"), ObjectMeta: meta(name), Spec: v1alpha1.CredentialIssuerSpec{Venafi: i}}
 	}
@@ -118,9 +125,13 @@ func (h *venafiHouse) teams(context.Context, settings) ([]*team, error) {
 	token := credential("pipeline-token", "tpp-tokens",
 		v1alpha1.VenafiCredential{Token: &v1alpha1.VenafiToken{ClientID: venafiIntegration, Scope: "certificate:manage"}},
 		v1alpha1.TargetSecret{Name: "pipeline-token", Template: &v1alpha1.SecretTemplate{Preset: "AccessToken"}})
-	certificate := credential("orders-certificate", "tpp-certificates",
-		v1alpha1.VenafiCredential{Certificate: &v1alpha1.VenafiCertificate{PolicyDN: venafiFolder, CommonName: venafiCommonName, DNSNames: []string{venafiCommonName}}},
-		v1alpha1.TargetSecret{Name: "orders-tls", Type: corev1.SecretTypeTLS, Template: &v1alpha1.SecretTemplate{Preset: "TLS"}})
+	certificate := func(name, commonName string) *v1alpha1.APIClientCredential {
+		return credential(name, "tpp-certificates",
+			v1alpha1.VenafiCredential{Certificate: &v1alpha1.VenafiCertificate{PolicyDN: venafiFolder, CommonName: commonName}},
+			v1alpha1.TargetSecret{Name: name, Type: corev1.SecretTypeTLS, Template: &v1alpha1.SecretTemplate{Preset: "TLS"}})
+	}
+	// The common name is what the platform knows the operator by.
+	login, orders := certificate(venafiLogin, venafiOperator), certificate("orders-certificate", venafiCommonName)
 	return []*team{{
 		namespace: venafiNamespace,
 		objects: []runtime.Object{
@@ -137,9 +148,9 @@ func (h *venafiHouse) teams(context.Context, settings) ([]*team, error) {
 					RotateAfter: v1alpha1.Interval(seconds(venafiRotateAfter)), Overlap: v1alpha1.Interval(seconds(overlap)),
 				},
 			},
-			token, certificate,
+			login, orders, token,
 		},
-		credentials: []*v1alpha1.APIClientCredential{token, certificate},
+		credentials: []*v1alpha1.APIClientCredential{login, orders, token},
 	}}, nil
 }
 
