@@ -1,14 +1,17 @@
 package integration
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/operatortest"
 	"github.com/claviger-dev/claviger/internal/simkit"
 	"github.com/claviger-dev/claviger/internal/venafisim"
 )
@@ -138,4 +141,82 @@ func TestLoginsThatCannotBeAChainAreRefused(t *testing.T) {
 	x.says("tpp", state{"False", v1alpha1.ReasonLoginCycle}, "CredentialIssuer tpp, which needs APIClientCredential billing, which needs CredentialIssuer tpp")
 	login("tpp", func(l *v1alpha1.VenafiLogin) { *l = before })
 	x.says("tpp", state{"True", v1alpha1.ReasonLoggedIn})
+}
+
+// The login of an issuer of the cluster is a credential of the operator's namespace, which
+// waits for that issuer as others do for theirs.
+func TestAnIssuerOfTheClusterMovesBeforeItsLoginIsRetired(t *testing.T) {
+	t.Parallel()
+	x := newVenafiTenant(t, "Certificates", nil)
+	own, login := &v1alpha1.CredentialIssuer{}, &corev1.Secret{}
+	for name, object := range map[string]client.Object{"tpp": own, "tpp-login": login} {
+		if err := x.world.Client.Get(x.ctx, x.key(name), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	meta := metav1.ObjectMeta{Namespace: operatortest.Namespace, Name: "chain-" + x.ns[len(x.ns)-6:]}
+	x.create(&corev1.Secret{ObjectMeta: meta, Data: login.Data}) // and it stays, as in clusterIssuer
+	maker := &v1alpha1.CredentialIssuer{ObjectMeta: meta, Spec: *own.Spec.DeepCopy()}
+	maker.Spec.Venafi.Login.SecretRef.Name = meta.Name
+	x.createOutside(maker)
+	policy := x.policy("Unlimited", "2s")
+	policy.ObjectMeta = meta
+	policy.Spec.Selector = nil
+	x.createOutside(policy)
+	wanted := wantedCertificate()
+	wanted.Certificate.CommonName, wanted.Certificate.DNSNames = "operator", nil
+	credential := x.credential(func(c *v1alpha1.APIClientCredential) {
+		c.ObjectMeta = meta
+		c.Spec.IssuerRef.Name, c.Spec.IBMAPIConnect, c.Spec.Venafi = meta.Name, nil, &wanted
+		c.Spec.PolicyRef = &v1alpha1.PolicyReference{Name: meta.Name}
+		c.Spec.Secret = v1alpha1.TargetSecret{Name: meta.Name + "-tls", Type: corev1.SecretTypeTLS, Template: &v1alpha1.SecretTemplate{Preset: "TLS"}}
+	})
+	x.create(credential)
+	spec := x.chained().Spec
+	spec.Venafi.Login.SecretRef.Name, spec.Venafi.Login.CredentialRef.Name = meta.Name+"-tls", meta.Name
+	issuer := &v1alpha1.ClusterCredentialIssuer{
+		ObjectMeta: metav1.ObjectMeta{Name: x.ns},
+		Spec:       v1alpha1.ClusterCredentialIssuerSpec{CredentialIssuerSpec: spec, AllowedNamespaces: v1alpha1.NamespaceChoice{Names: []string{x.ns}}},
+	}
+	x.create(issuer)
+	t.Cleanup(func() {
+		for _, o := range []client.Object{credential, issuer} { // the first waits for the second
+			if err := x.world.Client.Delete(x.ctx, o); err != nil {
+				t.Error(err)
+			}
+		}
+		x.awaitGone(soon, credential)
+	})
+	at := func(o client.Object, conditions func() []metav1.Condition, kind string, want state, words ...string) {
+		t.Helper()
+		x.eventually(soon, func() string {
+			if err := x.world.Client.Get(x.ctx, client.ObjectKeyFromObject(o), o); err != nil {
+				return err.Error()
+			}
+			return lacks(conditions(), kind, want, words)
+		})
+	}
+	at(issuer, func() []metav1.Condition { return issuer.Status.Conditions }, v1alpha1.ConditionReady, state{"True", v1alpha1.ReasonLoggedIn})
+	refused, err := x.platform.Faults().Add(simkit.Fault{Operation: "auth.certificate", Action: simkit.HTML, Status: 502, Count: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	outside := *x.tenant
+	outside.ns = operatortest.Namespace
+	update(&outside, meta.Name, &v1alpha1.APIClientCredential{}, func(c *v1alpha1.APIClientCredential) {
+		metav1.SetMetaDataAnnotation(&c.ObjectMeta, v1alpha1.AnnotationRotateRequestedAt, time.Now().UTC().Format(time.RFC3339Nano))
+	})
+	at(credential, func() []metav1.Condition { return credential.Status.Conditions }, v1alpha1.ConditionLoginStalled,
+		state{"True", v1alpha1.ReasonLoginPending}, "ClusterCredentialIssuer "+x.ns)
+	if got, want := x.certificates(), (venafisim.Count{Issued: 2, Live: 2}); got != want {
+		t.Errorf("the platform counts %+v certificates, want %+v", got, want)
+	}
+	x.platform.Faults().Remove(refused)
+	x.changeClusterIssuer(func(i *v1alpha1.ClusterCredentialIssuer) { i.Spec.Venafi.Scope = "certificate:manage" })
+	x.eventually(soon, func() string {
+		if got, want := x.certificates(), (venafisim.Count{Issued: 2, Live: 1, Revoked: 1}); got != want {
+			return fmt.Sprintf("the platform counts %+v certificates, want %+v", got, want)
+		}
+		return ""
+	})
 }
