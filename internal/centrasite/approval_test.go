@@ -222,9 +222,20 @@ func TestWhatSomebodyTookAwayIsNotWaitedFor(t *testing.T) {
 	if err := b.sim.Remove(app); err != nil {
 		t.Fatal(err)
 	}
-	// Its approval request stays as it was.
-	b.issue(upstream.Pending)
+	b.issue(upstream.Conflict, "neither access token")
 	b.requests(1)
+	// What people have agreed to is for people: they are not asked again.
+	b = newBench(t, payroll, func(b *centrasitesim.Behaviour) { b.WorkLag = simkit.Duration(time.Hour) })
+	b.issue(upstream.AwaitingUpstreamApproval)
+	if err := b.sim.Approve(app, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.sim.Remove(app); err != nil {
+		t.Fatal(err)
+	}
+	b.issue(upstream.Declined, "somebody has removed it, or the list is late")
+	b.requests(1)
+	b.revoke(upstream.NotFound)
 }
 
 func TestAnOutageOfTheApprovalServiceDecidesNothing(t *testing.T) {

@@ -47,25 +47,21 @@ func (a *account) Issue(ctx context.Context, r upstream.Request) (upstream.Issue
 	if !isMark(r.Mark) || !ourName.MatchString(tokenName(r.Name, r.Mark)) {
 		return upstream.Issued{}, upstream.Errorf(upstream.InvalidSpec, "the request's name or mark does not fit")
 	}
-	if issued, known, err := a.look(ctx, r, w); known || err != nil {
+	if issued, known, err := a.look(ctx, r, w, false); known || err != nil {
 		return issued, err
 	}
 	return a.create(ctx, r, w)
 }
 
-// look finds out what became of a request; known is false if it was never made.
-func (a *account) look(ctx context.Context, r upstream.Request, w wanted) (issued upstream.Issued, known bool, err error) {
+// look finds out what became of a request; known is false if it was never made. A list may be
+// behind the answer to a request that was made just now.
+func (a *account) look(ctx context.Context, r upstream.Request, w wanted, justNow bool) (issued upstream.Issued, known bool, err error) {
 	partial := upstream.Issued{ID: r.ID, Material: r.Material}
 	all, whole, err := a.tokens(ctx)
 	if err != nil {
 		return partial, false, err
 	}
-	var found *token
-	for i := range all {
-		if all[i].mark() == r.Mark && (found == nil || all[i].UUID == r.ID) {
-			found = &all[i]
-		}
-	}
+	found := find(all, r)
 	if found != nil {
 		partial.ID = found.UUID
 		// What is shown was made, whatever else is said about it.
@@ -90,20 +86,47 @@ func (a *account) look(ctx context.Context, r upstream.Request, w wanted) (issue
 		return partial, false, nil
 	}
 	decision, err := a.decision(ctx, partial.ID)
-	switch {
-	case err != nil:
+	if err != nil {
 		return partial, true, err
-	case decision != nil && (decision.status == statusInProgress || decision.status == statusRejected):
-		return partial, true, decision.verdict()
-	case found != nil && working == nil:
+	}
+	busy := working != nil || justNow
+	if found != nil && working == nil && (decision == nil || !decision.open()) {
 		// It is there and not shown: what was sent was taken, or verification says so.
 		return a.issued(found.UUID, w, r.Material, found.created(), time.Time{}), true, nil
-	case decision != nil:
-		return partial, true, decision.verdict()
-	case working != nil:
-		return partial, true, upstream.Errorf(upstream.Pending, "CentraSite works on it")
 	}
-	return partial, true, upstream.Errorf(upstream.Conflict, "CentraSite has neither access token %s nor a request for it any more", upstream.Excerpt(partial.ID))
+	return partial, true, unready(decision, busy, partial.ID)
+}
+
+// find is the access token of a request; where there are two, the one that it was told of.
+func find(all []token, r upstream.Request) *token {
+	var found *token
+	for i := range all {
+		if all[i].mark() == r.Mark && (found == nil || all[i].UUID == r.ID) {
+			found = &all[i]
+		}
+	}
+	return found
+}
+
+// open: people have not said yes.
+func (d *approvalRequest) open() bool {
+	return d.status == statusInProgress || d.status == statusRejected
+}
+
+// unready says why a requested access token is not there.
+func unready(decision *approvalRequest, busy bool, uuid string) error {
+	switch {
+	case decision != nil && (busy || decision.open()):
+		return decision.verdict()
+	case busy:
+		return upstream.Errorf(upstream.Pending, "CentraSite works on it")
+	case decision != nil && decision.status != statusNoAction:
+		// People have said yes, and are not asked again for what somebody took away.
+		return upstream.Errorf(upstream.Declined,
+			"approval request %s has the status %s, and CentraSite neither has the access token nor works on it: somebody has removed it, or the list is late",
+			upstream.Excerpt(decision.key), upstream.Excerpt(decision.status))
+	}
+	return upstream.Errorf(upstream.Conflict, "CentraSite has neither access token %s nor a request for it any more", upstream.Excerpt(uuid))
 }
 
 // create makes the request.
@@ -118,7 +141,7 @@ func (a *account) create(ctx context.Context, r upstream.Request, w wanted) (ups
 	}
 	if answer.status == http.StatusConflict {
 		// Somebody was faster, with this very request.
-		if issued, known, err := a.look(ctx, r, w); known || err != nil {
+		if issued, known, err := a.look(ctx, r, w, false); known || err != nil {
 			return issued, err
 		}
 		return upstream.Issued{}, answer.refusal()
@@ -137,11 +160,7 @@ func (a *account) create(ctx context.Context, r upstream.Request, w wanted) (ups
 		return a.issued(m.UUID, w, *shown, time.Time{}, expires), nil
 	}
 	r.ID = m.UUID
-	issued, _, err := a.look(ctx, r, w)
-	if err != nil && upstream.ClassOf(err) == upstream.Conflict {
-		// The list lags behind the answer.
-		err = upstream.Errorf(upstream.Pending, "the access token was requested, and CentraSite works on it")
-	}
+	issued, _, err := a.look(ctx, r, w, true)
 	return issued, err
 }
 
