@@ -44,8 +44,8 @@ type APIClientCredential struct {
 
 // APIClientCredentialSpec says what is wanted.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.centraSite), has(self.cloudFoundry), has(self.ibmAPIConnect), has(self.sapNeo), has(self.venafi), has(self.webMethodsPortal)].filter(x, x).size() == 1",message="exactly one upstream must be set: centraSite, cloudFoundry, ibmAPIConnect, sapNeo, venafi or webMethodsPortal"
-// +kubebuilder:validation:XValidation:rule="has(self.centraSite) == has(oldSelf.centraSite) && has(self.cloudFoundry) == has(oldSelf.cloudFoundry) && has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.venafi) == has(oldSelf.venafi) && has(self.webMethodsPortal) == has(oldSelf.webMethodsPortal)",message="the upstream of a credential is immutable: make a new credential, move the workloads, delete this one"
+// +kubebuilder:validation:XValidation:rule="[has(self.centraSite), has(self.cloudFoundry), has(self.ibmAPIConnect), has(self.sapNeo), has(self.venafi), has(self.webMethodsGateway), has(self.webMethodsPortal)].filter(x, x).size() == 1",message="exactly one upstream must be set: centraSite, cloudFoundry, ibmAPIConnect, sapNeo, venafi, webMethodsGateway or webMethodsPortal"
+// +kubebuilder:validation:XValidation:rule="has(self.centraSite) == has(oldSelf.centraSite) && has(self.cloudFoundry) == has(oldSelf.cloudFoundry) && has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.venafi) == has(oldSelf.venafi) && has(self.webMethodsGateway) == has(oldSelf.webMethodsGateway) && has(self.webMethodsPortal) == has(oldSelf.webMethodsPortal)",message="the upstream of a credential is immutable: make a new credential, move the workloads, delete this one"
 type APIClientCredentialSpec struct {
 	// IssuerRef names the account that the credential is created with. Immutable:
 	// a credential lives in one upstream.
@@ -92,6 +92,12 @@ type APIClientCredentialSpec struct {
 	//
 	// +optional
 	Venafi *VenafiCredential `json:"venafi,omitempty"`
+
+	// WebMethodsGateway asks for an API key or an OAuth2 client of a webMethods API Gateway.
+	// The issuer must be of the same upstream.
+	//
+	// +optional
+	WebMethodsGateway *WebMethodsGatewayCredential `json:"webMethodsGateway,omitempty"`
 
 	// WebMethodsPortal asks for an application of a webMethods Developer Portal. The issuer
 	// must be of the same upstream.
@@ -796,6 +802,9 @@ func (s *APIClientCredentialSpec) Upstream() (member string, parameters any) {
 	}
 	if s.Venafi != nil {
 		return "venafi", s.Venafi
+	}
+	if s.WebMethodsGateway != nil {
+		return "webMethodsGateway", s.WebMethodsGateway
 	}
 	if s.WebMethodsPortal != nil {
 		return "webMethodsPortal", s.WebMethodsPortal

@@ -36,8 +36,8 @@ type CredentialIssuer struct {
 
 // CredentialIssuerSpec says which account.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.centraSite), has(self.cloudFoundry), has(self.ibmAPIConnect), has(self.sapNeo), has(self.venafi), has(self.webMethodsPortal)].filter(x, x).size() == 1",message="exactly one upstream must be set: centraSite, cloudFoundry, ibmAPIConnect, sapNeo, venafi or webMethodsPortal"
-// +kubebuilder:validation:XValidation:rule="has(self.centraSite) == has(oldSelf.centraSite) && has(self.cloudFoundry) == has(oldSelf.cloudFoundry) && has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.venafi) == has(oldSelf.venafi) && has(self.webMethodsPortal) == has(oldSelf.webMethodsPortal)",message="the upstream of an issuer is immutable: make a new issuer"
+// +kubebuilder:validation:XValidation:rule="[has(self.centraSite), has(self.cloudFoundry), has(self.ibmAPIConnect), has(self.sapNeo), has(self.venafi), has(self.webMethodsGateway), has(self.webMethodsPortal)].filter(x, x).size() == 1",message="exactly one upstream must be set: centraSite, cloudFoundry, ibmAPIConnect, sapNeo, venafi, webMethodsGateway or webMethodsPortal"
+// +kubebuilder:validation:XValidation:rule="has(self.centraSite) == has(oldSelf.centraSite) && has(self.cloudFoundry) == has(oldSelf.cloudFoundry) && has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.venafi) == has(oldSelf.venafi) && has(self.webMethodsGateway) == has(oldSelf.webMethodsGateway) && has(self.webMethodsPortal) == has(oldSelf.webMethodsPortal)",message="the upstream of an issuer is immutable: make a new issuer"
 type CredentialIssuerSpec struct {
 	// RateLimit is the budget of calls of all credentials of this issuer together. An
 	// issuer of SAP Neo never makes more than 1.5 calls a second and 8 at once, whatever
@@ -72,6 +72,11 @@ type CredentialIssuerSpec struct {
 	//
 	// +optional
 	Venafi *VenafiIssuer `json:"venafi,omitempty"`
+
+	// WebMethodsGateway is a user of a webMethods API Gateway.
+	//
+	// +optional
+	WebMethodsGateway *WebMethodsGatewayIssuer `json:"webMethodsGateway,omitempty"`
 
 	// WebMethodsPortal is a user of a webMethods Developer Portal.
 	//
@@ -317,6 +322,9 @@ func (s *CredentialIssuerSpec) Upstream() (member string, parameters any) {
 	if s.Venafi != nil {
 		return "venafi", s.Venafi
 	}
+	if s.WebMethodsGateway != nil {
+		return "webMethodsGateway", s.WebMethodsGateway
+	}
 	if s.WebMethodsPortal != nil {
 		return "webMethodsPortal", s.WebMethodsPortal
 	}
@@ -339,6 +347,9 @@ func (s *CredentialIssuerSpec) LoginSecret() string {
 	}
 	if s.Venafi != nil {
 		return s.Venafi.Login.SecretRef.Name
+	}
+	if s.WebMethodsGateway != nil {
+		return s.WebMethodsGateway.Login.SecretRef.Name
 	}
 	if s.WebMethodsPortal != nil {
 		return s.WebMethodsPortal.Login.SecretRef.Name
@@ -394,6 +405,9 @@ func (s *CredentialIssuerSpec) CABundle() string {
 	}
 	if s.Venafi != nil {
 		return s.Venafi.CABundle
+	}
+	if s.WebMethodsGateway != nil {
+		return s.WebMethodsGateway.CABundle
 	}
 	if s.WebMethodsPortal != nil {
 		return s.WebMethodsPortal.CABundle

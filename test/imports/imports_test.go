@@ -95,6 +95,7 @@ var (
 		"internal/cloudintegration",
 		"internal/neo",
 		"internal/venafi",
+		"internal/webmethodsgateway",
 		"internal/webmethodsportal",
 	}
 	// programs put parts together.

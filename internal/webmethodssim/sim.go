@@ -1,0 +1,189 @@
+// Package webmethodssim plays one webMethods API Gateway on the wire: the REST interface for
+// applications, strategies and approvals, its token service, and the APIs behind it. Its one
+// idea: it keeps no promise that the product does not make. Names are not unique, an edit of
+// an application overwrites whatever another has written meanwhile, what waits for an
+// approver is not there yet, and wherever sources disagree about a form, both are played.
+//
+// It is written from what is known of the product's wire behaviour and from nothing of its
+// client in this project.
+package webmethodssim
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/claviger-dev/claviger/internal/simkit"
+)
+
+// Options of a simulator. The zero value listens on free loopback ports, without a control
+// API, in real time, and has the usual behaviour and an empty world.
+type Options struct {
+	// Listen, RuntimeListen and ControlListen are host:port; empty picks a free port on
+	// 127.0.0.1, except that the control API is served only if it is given.
+	Listen        string
+	RuntimeListen string
+	ControlListen string
+	// Hosts are further names and addresses for the server certificate.
+	Hosts []string
+	// Authority is a CA to share with other simulators; nil makes one.
+	Authority *simkit.Authority
+	// Clock defaults to the machine's.
+	Clock simkit.Clock
+	// Behaviour defaults to Usual.
+	Behaviour *Behaviour
+	// Seed is put into the world at the start.
+	Seed Seed
+}
+
+// Sim is one gateway. All methods are safe for concurrent use.
+type Sim struct {
+	options   Options
+	clock     simkit.Clock
+	stage     *simkit.Stage
+	behaviour atomic.Pointer[Behaviour]
+	throttle  *simkit.Throttle
+
+	mu    sync.Mutex // guards world
+	world world
+
+	authority                    *simkit.Authority
+	management, runtime, control *simkit.Listener
+}
+
+// New makes a simulator that does not listen yet.
+func New(options Options) *Sim {
+	if options.Clock == nil {
+		options.Clock = simkit.Wall{}
+	}
+	s := &Sim{options: options, clock: options.Clock, world: newWorld(), throttle: simkit.NewThrottle(options.Clock)}
+	behaviour := Usual()
+	if options.Behaviour != nil {
+		behaviour = *options.Behaviour
+	}
+	s.behaviour.Store(&behaviour)
+	s.stage = simkit.NewStage(options.Clock, failure, operationNames()...)
+	return s
+}
+
+// Start fills the world with the seed and listens.
+func (s *Sim) Start() error {
+	if err := s.behaves().check(); err != nil {
+		return err
+	}
+	if err := s.Seed(s.options.Seed); err != nil {
+		return err
+	}
+	if err := s.listen(); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	return nil
+}
+
+func (s *Sim) listen() error {
+	var err error
+	if s.authority = s.options.Authority; s.authority == nil {
+		if s.authority, err = simkit.NewAuthority(); err != nil {
+			return err
+		}
+	}
+	certificate, err := s.authority.Server(s.options.Hosts...)
+	if err != nil {
+		return err
+	}
+	for _, l := range []struct {
+		into    **simkit.Listener
+		address string
+		handler http.Handler
+	}{
+		{&s.management, s.options.Listen, s.managementRoutes()},
+		{&s.runtime, s.options.RuntimeListen, s.runtimeRoutes()},
+	} {
+		address := l.address
+		if address == "" {
+			address = "127.0.0.1:0"
+		}
+		if *l.into, err = simkit.Listen(address, &certificate, l.handler); err != nil {
+			return err
+		}
+	}
+	if s.options.ControlListen != "" {
+		s.control, err = simkit.ListenLoopback(s.options.ControlListen, s.controls())
+	}
+	return err
+}
+
+// Close cuts all connections, held ones included.
+func (s *Sim) Close() error {
+	s.stage.Faults.Close()
+	var err error
+	for _, l := range []*simkit.Listener{s.management, s.runtime, s.control} {
+		if l != nil {
+			err = errors.Join(err, l.Close())
+		}
+	}
+	return err
+}
+
+// URL is the base address of the management, known after Start: /rest/apigateway is below it.
+func (s *Sim) URL() string { return s.management.URL() }
+
+// RuntimeURL is where APIs are called and tokens are had.
+func (s *Sim) RuntimeURL() string { return s.runtime.URL() }
+
+// ControlURL is the base address of the control API, or empty.
+func (s *Sim) ControlURL() string {
+	if s.control == nil {
+		return ""
+	}
+	return s.control.URL()
+}
+
+// CA is the certificate of the simulator's authority, PEM.
+func (s *Sim) CA() []byte { return s.authority.PEM() }
+
+// Faults are the fault points, by the names in routes.go.
+func (s *Sim) Faults() *simkit.Faults { return s.stage.Faults }
+
+// Events is the stream that tests and demos wait on.
+func (s *Sim) Events() *simkit.Events { return s.stage.Events }
+
+// Ledger is every application and strategy that there ever was.
+func (s *Sim) Ledger() *simkit.Ledger { return s.stage.Ledger }
+
+// Calls counts the calls by operation, login and user agent.
+func (s *Sim) Calls() *simkit.Calls { return s.stage.Calls }
+
+func (s *Sim) behaves() Behaviour { return *s.behaviour.Load() }
+
+// Adjust changes the behaviour from now on.
+func (s *Sim) Adjust(change func(*Behaviour)) error {
+	return s.adjust(func(b *Behaviour) error { change(b); return nil })
+}
+
+func (s *Sim) adjust(change func(*Behaviour) error) error {
+	for {
+		old := s.behaviour.Load()
+		adjusted := old.clone()
+		if err := change(&adjusted); err != nil {
+			return err
+		}
+		if err := adjusted.check(); err != nil {
+			return err
+		}
+		if s.behaviour.CompareAndSwap(old, &adjusted) {
+			return nil
+		}
+	}
+}
+
+// adjustJSON lays a JSON document over the behaviour: what it does not name stays.
+func (s *Sim) adjustJSON(document json.RawMessage) error {
+	if err := s.adjust(func(b *Behaviour) error { return strict(document, b) }); err != nil {
+		return fmt.Errorf("behaviour: %w", err)
+	}
+	return nil
+}
