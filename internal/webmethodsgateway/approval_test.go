@@ -162,7 +162,7 @@ func TestARejectionStandsWithItsCommentAndNobodyIsAskedAgain(t *testing.T) {
 				p := newPerson(t, false, func(b *webmethodssim.Behaviour) { b.Approve, b.Approvals = []string{event}, approvals })
 				p.awaits(upstream.AwaitingUpstreamApproval, "waits for an approver")
 				p.decide(false, "not before the audit")
-				p.awaits(upstream.InvalidSpec, "not before the audit")
+				p.awaits(upstream.Declined, "not before the audit")
 				p.requests(event + " rejected")
 			})
 		}

@@ -115,7 +115,7 @@ func waits(r upstream.Request, id, what, event string, one *approvalWire) (upstr
 		return out, upstream.Errorf(upstream.AwaitingUpstreamApproval,
 			"%s was asked for, and the gateway shows neither it nor a request for it: it waits for an approver. A rejection would be seen here if the login's user were in the approvers' access profile", what)
 	case strings.EqualFold(one.Status, "rejected"):
-		return out, upstream.Errorf(upstream.InvalidSpec, "an approver of the gateway has rejected %s: %s. It is not asked for again", what, one.comment())
+		return out, upstream.Errorf(upstream.Declined, "an approver of the gateway has rejected %s: %s", what, one.comment())
 	case strings.EqualFold(one.Status, "approved"):
 		return out, &upstream.Error{Class: upstream.Pending, After: pollAfter, Message: "an approver has approved " + what + ", and the gateway does not show it yet"}
 	}
