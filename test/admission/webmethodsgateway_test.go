@@ -66,14 +66,15 @@ func TestGatewayCredentialRules(t *testing.T) {
 
 // What a version is bound to stays.
 func TestGatewayBindingsAreImmutable(t *testing.T) {
-	namespace := newNamespace(t, "gateway-bindings")
-	create(t, issuers, namespace, object(t, gatewayIssuer))
-	create(t, credentials, namespace, object(t, gatewayClientCredential))
-	admin := tenant(t, namespace, "admin", "* credentialissuers", "* apiclientcredentials", "* secrets")
-	ctx := t.Context()
-	requireAllowed(t, patching("gateway", `{"spec":{"webMethodsGateway":{"url":"https://other.example"}}}`)(ctx, admin.Resource(issuers).Namespace(namespace)), "url is immutable")
-	requireAllowed(t, patching("shop-client", `{"spec":{"webMethodsGateway":{"application":"other"}}}`)(ctx, admin.Resource(credentials).Namespace(namespace)), "application is immutable")
-	requireAllowed(t, patching("shop-client", `{"spec":{"webMethodsGateway":{"scopes":["stock"]}}}`)(ctx, admin.Resource(credentials).Namespace(namespace)), "")
+	testUpdate(t, issuers, "gateway-issuer-rules", gatewayIssuer, []ruleCase{
+		{"the address is immutable", `spec: {webMethodsGateway: {url: "https://other.example"}}`, "url is immutable"},
+		{"the address of APIs is not", `spec: {webMethodsGateway: {gatewayURL: "https://other.example"}}`, ""},
+	})
+	testUpdate(t, credentials, "gateway-credential-rules", gatewayClientCredential, []ruleCase{
+		{"the application is immutable", `spec: {webMethodsGateway: {application: other}}`, "application is immutable"},
+		{"the type is immutable", `spec: {webMethodsGateway: {type: APIKey, application: null, scopes: null, apis: [{name: orders}]}}`, "type is immutable"},
+		{"the scopes are not", `spec: {webMethodsGateway: {scopes: [stock]}}`, ""},
+	})
 }
 
 // The login of a gateway's issuer is guarded as any other.
