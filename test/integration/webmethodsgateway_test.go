@@ -223,7 +223,8 @@ func TestGatewayApprovals(t *testing.T) {
 		t.Error("the Secret changed")
 	}
 	x.delete(c)
-	x.awaitGone(soon, c)
+	// Nothing of the rejected version is there, which is believed the second time only.
+	x.awaitGone(4*time.Minute, c)
 	if requests := x.gateway.Requests(); len(requests) != 3 {
 		t.Errorf("requests %+v, want three, each made once", requests)
 	}
