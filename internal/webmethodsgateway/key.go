@@ -61,7 +61,7 @@ func (a *account) issueKey(ctx context.Context, p credentialParameters, r upstre
 		case r.ID != "":
 			return waits(r, r.ID, what, eventCreate, nil)
 		}
-		id := ""
+		var id string
 		if one, id, err = a.create(ctx, r); err != nil {
 			return upstream.Issued{}, err
 		}

@@ -64,7 +64,7 @@ func (s *Sim) RenameApplication(id, name string) error {
 func (s *Sim) RemoveApplication(id string, withStrategies bool) error {
 	return s.onApplication("remove-application", id, func(a *application) {
 		s.removeApplication(a, byHand, "human")
-		for _, strategy := range a.list("authStrategyIds") {
+		for _, strategy := range a.strategies() {
 			if c := s.world.strategy(strategy); c != nil && withStrategies {
 				s.removeStrategy(c, byHand, "human")
 			}
@@ -93,7 +93,7 @@ func (s *Sim) RegenerateKey(id string) error {
 // Detach takes a strategy from an application, as somebody's edit does that knew nothing of it.
 func (s *Sim) Detach(id, strategy string) error {
 	return s.onApplication("detach", id, func(a *application) {
-		a.put("authStrategyIds", slices.DeleteFunc(a.list("authStrategyIds"), func(each string) bool { return each == strategy }))
+		a.put("authStrategyIds", slices.DeleteFunc(a.strategies(), func(each string) bool { return each == strategy }))
 		s.changedApplication(a, byHand, "human")
 	})
 }
@@ -103,7 +103,7 @@ func (s *Sim) Strategies(id string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if a := s.world.application(id); a != nil {
-		return a.list("authStrategyIds")
+		return a.strategies()
 	}
 	return nil
 }

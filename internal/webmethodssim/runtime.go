@@ -97,7 +97,7 @@ func (s *Sim) serveAPI(w http.ResponseWriter, r *http.Request) {
 func (s *Sim) caller(key, bearer string) (*application, *strategy) {
 	if t := s.world.tokens[bearer]; t != nil && s.clock.Now().Before(t.until) && s.world.strategy(t.strategy.id) == t.strategy {
 		for _, a := range s.world.applications {
-			if slices.Contains(a.list("authStrategyIds"), t.strategy.id) {
+			if slices.Contains(a.strategies(), t.strategy.id) {
 				return a, t.strategy
 			}
 		}
@@ -165,7 +165,7 @@ func (s *Sim) AcceptsClient(api, id, secret string) bool {
 		return false
 	}
 	for _, a := range s.world.applications {
-		if slices.Contains(a.list("authStrategyIds"), c.id) {
+		if slices.Contains(a.strategies(), c.id) {
 			return s.serves(api, a)
 		}
 	}

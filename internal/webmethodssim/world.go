@@ -90,9 +90,10 @@ func (a *application) text(field string) string {
 	return text
 }
 
-func (a *application) list(field string) []string {
+// strategies are the ids that authStrategyIds holds.
+func (a *application) strategies() []string {
 	list := []string{}
-	_ = json.Unmarshal(a.fields[field], &list)
+	_ = json.Unmarshal(a.fields["authStrategyIds"], &list) // whatever else it is, it names none
 	return list
 }
 
@@ -176,7 +177,7 @@ func (s *Sim) removeStrategy(c *strategy, by simkit.Actor, how string) {
 	s.world.strategies = slices.DeleteFunc(slices.Clone(s.world.strategies), func(other *strategy) bool { return other == c })
 	if s.behaves().DeletionDetaches {
 		for _, a := range s.world.applications {
-			a.put("authStrategyIds", slices.DeleteFunc(a.list("authStrategyIds"), func(id string) bool { return id == c.id }))
+			a.put("authStrategyIds", slices.DeleteFunc(a.strategies(), func(id string) bool { return id == c.id }))
 		}
 	}
 	s.stage.Ledger.Revoke(simkit.Entry{Kind: kindStrategy, ID: c.id, Attrs: c.attrs(), By: by, How: how})
