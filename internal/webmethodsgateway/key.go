@@ -130,6 +130,12 @@ func (a *account) create(ctx context.Context, r upstream.Request) (one *applicat
 		"name": r.Name, "version": "1.0", "description": describe(r, ""),
 		"contactEmails": []string{}, "siteURLs": []string{}, "jsOrigins": []string{}, "authStrategyIds": []string{}, "identifiers": []string{},
 	})
+	if class := upstream.ClassOf(err); class == upstream.InvalidSpec || class == upstream.Conflict {
+		// Some gateways take a name once: another process may have had it first, for us.
+		if first, findErr := a.find(ctx, "", r.Name, r.Mark); findErr == nil && first != nil {
+			return first, first.id, nil
+		}
+	}
 	if err != nil {
 		return nil, "", err
 	}
