@@ -11,7 +11,7 @@ import (
 )
 
 // listAttempts is how often a list that changed while it was read is read.
-const listAttempts = 3
+const listAttempts = 5
 
 // searchScope is one condition of a search.
 type searchScope struct {
@@ -86,6 +86,15 @@ func (a *account) applications(ctx context.Context) ([]application, error) {
 			return nil, r.refusal()
 		}
 		if len(all) == before {
+			return all, nil
+		}
+		// Others make and delete applications all the time: then the list lies between what was
+		// counted before it and after it.
+		after, err := a.count(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if min(before, after) <= len(all) && len(all) <= max(before, after) {
 			return all, nil
 		}
 	}
