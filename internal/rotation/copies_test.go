@@ -123,13 +123,13 @@ func copyDecisions() []decision {
 }
 
 func TestWhoRefersToAnEarlierVersionIsBehind(t *testing.T) {
-	c := Consumers{Known: true, Names: []string{"reader", "sleeper"}, Behind: []string{"sleeper"}, Current: 7}
+	c := Consumers{Known: true, Names: []string{"reader", "sleeper", "writer"}, Behind: []string{"sleeper"}, Current: 7}
 	references := map[int64]uptake.References{
 		1: {Pods: []string{"old"}, Templates: []string{"CronJob/report"}},
 		2: {Pods: []string{"new", "sleeper"}, Templates: []string{"Deployment/shop"}},
 	}
 	c.Refer(references, 2)
-	want := Consumers{Known: true, Names: []string{"new", "old", "reader", "sleeper"}, Behind: []string{"sleeper"}, Current: 2, References: references}
+	want := Consumers{Known: true, Names: []string{"new", "old", "reader", "sleeper", "writer"}, Behind: []string{"sleeper"}, Current: 3, References: references}
 	if diff := cmp.Diff(want, c); diff != "" {
 		t.Error(diff)
 	}
