@@ -370,6 +370,8 @@ func (s *CredentialIssuerSpec) LoginCredential() string {
 		ref = s.IBMAPIConnect.Login.CredentialRef
 	case s.SAPNeo != nil:
 		ref = s.SAPNeo.Login.CredentialRef
+	case s.WebMethodsGateway != nil:
+		ref = s.WebMethodsGateway.Login.CredentialRef
 	case s.WebMethodsPortal != nil:
 		ref = s.WebMethodsPortal.Login.CredentialRef
 	case s.Venafi != nil:

@@ -62,6 +62,14 @@ type WebMethodsGatewayLogin struct {
 	//
 	// +required
 	SecretRef SecretReference `json:"secretRef"`
+
+	// CredentialRef names the APIClientCredential of this namespace that writes the Secret of
+	// secretRef: then Claviger renews this login by itself. An earlier version of it is not
+	// retired before the issuer has logged in with the next. It must not be made by means of
+	// this issuer.
+	//
+	// +optional
+	CredentialRef *CredentialReference `json:"credentialRef,omitempty"`
 }
 
 // WebMethodsGatewayCredential asks for an API key or an OAuth2 client.
