@@ -47,6 +47,8 @@ func loginDecisions() []decision {
 		{"what they have not left does not", both(loggingIn(moved, late), deleted, byHand), Step{
 			Action: Wait, Problem: stuck("InUse", "it is the login of CredentialIssuer moved, CredentialIssuer late, so nothing is revoked; give them another login or delete them, or set spec.protection to None"),
 		}},
+		{"one that is let live on upstream goes: no issuer loses its login by that", both(loggingIn(moved), deleted, func(f *facts) { f.Credential.Retain = true }), Step{Action: Retain, Version: 1}},
+		{"without protection it goes from the beginning", both(loggingIn(moved), deleted, func(f *facts) { f.Credential.Protected = false }), Step{Action: Retire, Version: 1, Cause: "the credential is deleted"}},
 		{"without protection it goes all the same", both(loggingIn(moved), newestDeleted, func(f *facts) { f.Credential.Protected = false }), Step{Action: Revoke, Version: 2, Needs: FactGuard}},
 	}
 }
@@ -65,6 +67,8 @@ func TestLoginStalledNamesTheIssuer(t *testing.T) {
 		{"all have moved", loggingIn(Login{Issuer: "CredentialIssuer moved", Current: true}), nil},
 		{"it is suspended", loggingIn(Login{Issuer: "CredentialIssuer resting", Resting: true}), nil},
 		{"nobody logs in with it", overlapping, nil},
+		{"there is no earlier version", both(loggingIn(late), func(f *facts) { f.Versions = f.Versions[1:] }), nil},
+		{"the earlier one is retired already", both(loggingIn(late), func(f *facts) { f.Versions[0].Terminating, f.Versions[0].Revoked = true, true }), nil},
 		{"when it was published is not known", both(loggingIn(late), func(f *facts) { f.Target.PublishedAt = time.Time{} }), nil},
 	} {
 		t.Run(c.when, func(t *testing.T) {

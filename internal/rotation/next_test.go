@@ -411,6 +411,18 @@ func wayDecisions() []decision {
 			Step{Action: Fail, Version: 2, Cause: "people of the upstream have said no, and a rotation was requested since", Needs: FactTarget},
 		},
 		{
+			"and not by a request that is older than the version", both(renewing(func(v *Version) {
+				v.Declined, v.ClaimUntil, v.IntentAt, v.NotBefore, v.Trouble = true, noon, ago(time.Minute), in(time.Minute), stalled("UpstreamRefused", "no")
+			}), func(f *facts) { f.Credential.RotateRequestedAt = ago(time.Hour) }),
+			Step{Action: Wait, Until: in(time.Minute), Problem: stalled("UpstreamRefused", "no"), Notice: issuing},
+		},
+		{
+			"nor by one that lies far ahead", both(renewing(func(v *Version) {
+				v.Declined, v.ClaimUntil, v.IntentAt, v.NotBefore, v.Trouble = true, noon, ago(time.Minute), in(time.Minute), stalled("UpstreamRefused", "no")
+			}), func(f *facts) { f.Credential.RotateRequestedAt = in(time.Hour) }),
+			Step{Action: Wait, Until: in(time.Minute), Problem: stalled("UpstreamRefused", "no"), Notice: issuing},
+		},
+		{
 			"and not by the request that they have answered", both(renewing(func(v *Version) {
 				v.Declined, v.ClaimUntil, v.IntentAt, v.Answers, v.NotBefore, v.Trouble = true, noon, ago(time.Minute), noon, in(time.Minute), stalled("UpstreamRefused", "no")
 			}), func(f *facts) { f.Credential.RotateRequestedAt = noon }),
