@@ -50,13 +50,18 @@ func due(tenant *v1alpha1.CloudIntegrationTenant, rec *record, now time.Time) ti
 		return rec.retryAt.Sub(now)
 	case rec.busy:
 		return 0
-	case rec.tried == 0 && tenant.Status.ObservedGeneration == tenant.Generation && meta.IsStatusConditionTrue(tenant.Status.Conditions, v1alpha1.ConditionReady):
+	case rec.tried == 0 && tenant.Status.ObservedGeneration == tenant.Generation && scannedBefore(&tenant.Status) && meta.IsStatusConditionTrue(tenant.Status.Conditions, v1alpha1.ConditionReady):
 		// An operator that has just started does not read all tenants at once.
 		last = tenant.Status.ScannedAt.Time
 	case rec.tried != tenant.Generation || last.IsZero():
 		return 0
 	}
 	return last.Add(tenant.Spec.RescanAfter.Duration).Sub(now)
+}
+
+// scannedBefore: a status that people edited or restored in part may lack what a scan has found.
+func scannedBefore(status *v1alpha1.CloudIntegrationTenantStatus) bool {
+	return status.ScannedAt != nil && status.Counts != nil
 }
 
 // failed notes a step that failed.
@@ -122,7 +127,7 @@ func projected(tenant *v1alpha1.CloudIntegrationTenant, rec *record, exists map[
 		}
 		set(v1alpha1.ConditionReady, metav1.ConditionFalse, f.reason, f.message)
 		set(progress, metav1.ConditionTrue, f.reason, f.message)
-	case status.ScannedAt == nil, rec.found == nil && tenant.Status.ObservedGeneration != tenant.Generation:
+	case !scannedBefore(&status), rec.found == nil && tenant.Status.ObservedGeneration != tenant.Generation:
 		const message = "The tenant is being read."
 		set(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonScanning, message)
 		set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, v1alpha1.ReasonScanning, message)

@@ -47,6 +47,7 @@ func TestWhenTheNextStepIsDue(t *testing.T) {
 		{"a tenant that was never read is read at once", func(o *v1alpha1.CloudIntegrationTenant, _ *record) {
 			o.Status = v1alpha1.CloudIntegrationTenantStatus{}
 		}, 0},
+		{"a status that was restored in part says nothing", func(o *v1alpha1.CloudIntegrationTenant, _ *record) { o.Status.ScannedAt = nil }, 0},
 		{"a scan that is under way goes on", func(_ *v1alpha1.CloudIntegrationTenant, r *record) { r.tried, r.busy = 2, true }, 0},
 		{"a cache that does not show the last scan yet begins no other", func(o *v1alpha1.CloudIntegrationTenant, r *record) {
 			r.tried, r.scannedAt, o.Status.ScannedAt = 2, noon, nil
