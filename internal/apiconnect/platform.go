@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/claviger-dev/claviger/internal/material"
@@ -111,35 +110,15 @@ func (p *platform) exchange(ctx context.Context, c call, value material.Secret) 
 	}
 	response, err := p.http.Do(request)
 	if err != nil {
-		return reply{}, unanswered(c, r, err)
+		return reply{}, upstream.NoAnswer(c.operation, err, c.effect, r.secrets)
 	}
 	defer response.Body.Close()
-	r.status, r.requestID = response.StatusCode, scrub(response.Header.Get("X-Request-ID"), r.secrets)
+	r.status, r.requestID = response.StatusCode, upstream.Redact(response.Header.Get("X-Request-ID"), r.secrets)
 	r.after, r.throttled = upstream.ThrottledAfter(response, time.Now())
 	if r.body, err = io.ReadAll(response.Body); err != nil {
-		return reply{}, unanswered(c, r, err)
+		return reply{}, upstream.NoAnswer(c.operation, err, c.effect, r.secrets)
 	}
 	return r, nil
-}
-
-// unanswered makes the error of a call without a whole answer. The cause is kept only
-// where it is the caller's own: a library's may quote what a server sent.
-func unanswered(c call, r reply, err error) *upstream.Error {
-	out := upstream.Errorf(upstream.Retryable, "%s: no answer", c.operation)
-	if own, ok := errors.AsType[*upstream.Error](err); ok {
-		out = upstream.Errorf(own.Class, "%s", scrub(own.Message, r.secrets))
-		out.After = own.After
-	}
-	for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, cause) {
-			out.Err = cause
-		}
-	}
-	// Logins and verifications are POSTs that change nothing we care about.
-	if out.Class == upstream.OutcomeUnknown && !c.effect {
-		out.Class = upstream.Retryable
-	}
-	return out
 }
 
 // refusal makes the error of an answer that is no success. The platform's id of the
@@ -212,21 +191,10 @@ func silence(c call) upstream.ErrorClass {
 // words say what was answered, fit for a person's eyes: nothing secret, nothing long.
 func words(c call, r reply) string {
 	out := c.operation + ": API Connect answered " + strconv.Itoa(r.status)
-	if message := scrub(messageOf(r.body), r.secrets); message != "" {
+	if message := upstream.Redact(messageOf(r.body), r.secrets); message != "" {
 		out += ": " + message
 	}
 	return out
-}
-
-// scrub takes known secrets out of foreign text and then cuts it short; a secret that
-// was cut in two would not be found any more.
-func scrub(foreign string, secrets []material.Secret) string {
-	for _, secret := range secrets {
-		if !secret.Empty() {
-			foreign = strings.ReplaceAll(foreign, secret.Reveal(), "[redacted]")
-		}
-	}
-	return upstream.Excerpt(foreign)
 }
 
 // get reads one object. Not found is a result and no error here: what it means is for

@@ -129,7 +129,7 @@ func (a *account) verifyByProbe(ctx context.Context, probePath string, m materia
 	r := reply{secrets: []material.Secret{m.ClientSecret}}
 	response, err := a.probe.Do(request)
 	if err != nil {
-		out := unanswered(c, r, err)
+		out := upstream.NoAnswer(c.operation, err, c.effect, r.secrets)
 		if out.Class == upstream.Throttled { // by the probes' own budget, which is no concern of the issuer
 			out.Class = upstream.Retryable
 		}

@@ -22,7 +22,7 @@ func (a *account) ask(ctx context.Context, operation, argument string, values ..
 	switch {
 	case err == nil && fault != "":
 		// SOAP says everything with 500: that it is a fault says that the service has spoken.
-		return nil, upstream.Errorf(upstream.Retryable, "%s: %s", r.words(), r.scrub(fault))
+		return nil, upstream.Errorf(upstream.Retryable, "%s: %s", r.words(), upstream.Redact(fault, r.secrets))
 	case r.status != http.StatusOK:
 		return nil, r.refusal()
 	case err != nil:

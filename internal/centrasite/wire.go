@@ -4,12 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/claviger-dev/claviger/internal/material"
@@ -86,34 +84,15 @@ func (e *endpoint) exchange(ctx context.Context, c call) (reply, error) {
 	}
 	response, err := e.http.Do(request)
 	if err != nil {
-		return r, r.unanswered(err)
+		return r, upstream.NoAnswer(c.operation, err, c.effect, r.secrets)
 	}
 	defer func() { _ = response.Body.Close() }()
 	r.status = response.StatusCode
 	r.after, r.throttled = upstream.ThrottledAfter(response, time.Now())
 	if r.body, err = io.ReadAll(response.Body); err != nil {
-		return r, r.unanswered(err)
+		return r, upstream.NoAnswer(c.operation, err, c.effect, r.secrets)
 	}
 	return r, nil
-}
-
-// unanswered makes the error of a call without a whole answer. The cause is kept only
-// where it is the caller's own: a library's may quote what a server sent.
-func (r reply) unanswered(err error) *upstream.Error {
-	out := upstream.Errorf(upstream.Retryable, "%s: no answer", r.call.operation)
-	if own, ok := errors.AsType[*upstream.Error](err); ok {
-		out = upstream.Errorf(own.Class, "%s", r.scrub(own.Message))
-		out.After = own.After
-	}
-	for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, cause) {
-			out.Err = cause
-		}
-	}
-	if out.Class == upstream.OutcomeUnknown && !r.call.effect {
-		out.Class = upstream.Retryable
-	}
-	return out
 }
 
 // page reports a body that is something else than JSON: it is a proxy that speaks.
@@ -122,7 +101,7 @@ func (r reply) page() bool { return len(bytes.TrimSpace(r.body)) > 0 && !json.Va
 // words say what was answered, fit for a person's eyes: nothing secret, nothing long.
 func (r reply) words() string {
 	out := r.call.operation + ": " + r.from + " answered " + strconv.Itoa(r.status)
-	if said := r.scrub(r.message()); said != "" {
+	if said := upstream.Redact(r.message(), r.secrets); said != "" {
 		out += ": " + said
 	}
 	return out
@@ -144,17 +123,6 @@ func (r reply) message() string {
 		}
 	}
 	return ""
-}
-
-// scrub takes known secrets out of foreign text and then cuts it short; a secret that
-// was cut in two would not be found any more.
-func (r reply) scrub(foreign string) string {
-	for _, secret := range r.secrets {
-		if !secret.Empty() {
-			foreign = strings.ReplaceAll(foreign, secret.Reveal(), "[redacted]")
-		}
-	}
-	return upstream.Excerpt(foreign)
 }
 
 // refusal makes the error of an answer that is no success. NotFound is not among its

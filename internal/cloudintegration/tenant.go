@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -194,15 +193,7 @@ func (t *Tenant) exchange(ctx context.Context, carrier *http.Client, operation, 
 	if err == nil {
 		return r, nil
 	}
-	out := upstream.Errorf(upstream.Retryable, "%s: no answer", operation)
-	if own, ok := errors.AsType[*upstream.Error](err); ok {
-		out = upstream.Errorf(own.Class, "%s", r.scrub(own.Message))
-		out.After = own.After
-	}
-	if out.Class == upstream.OutcomeUnknown {
-		out.Class = upstream.Retryable
-	}
-	return r, out
+	return r, upstream.NoAnswer(operation, err, false, r.secrets)
 }
 
 // words say what was answered, fit for a person's eyes.
@@ -216,18 +207,9 @@ func (r reply) words() string {
 		} `json:"error"`
 	}
 	if json.Unmarshal(r.body, &problem) == nil && problem.Error.Message.Value != "" {
-		out += ": " + r.scrub(problem.Error.Message.Value)
+		out += ": " + upstream.Redact(problem.Error.Message.Value, r.secrets)
 	}
 	return out
-}
-
-func (r reply) scrub(foreign string) string {
-	for _, secret := range r.secrets {
-		if !secret.Empty() {
-			foreign = strings.ReplaceAll(foreign, secret.Reveal(), "[redacted]")
-		}
-	}
-	return upstream.Excerpt(foreign)
 }
 
 // refusal makes the error of an answer that is no success.

@@ -271,7 +271,7 @@ func (a *account) probe(ctx context.Context, at application, path string, token 
 	r := reply{call: call{operation: "application.probe"}, secrets: []material.Secret{token}}
 	response, err := a.tokens.http.Do(request)
 	if err != nil {
-		return upstream.Verdict{}, notThrottled(r.unanswered(err))
+		return upstream.Verdict{}, notThrottled(upstream.NoAnswer(r.call.operation, err, r.call.effect, r.secrets))
 	}
 	defer response.Body.Close()
 	_, _ = io.CopyN(io.Discard, response.Body, maxProbeAnswer) // the status has said it all

@@ -1,9 +1,12 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/claviger-dev/claviger/internal/material"
 )
 
 // ErrorClass is what a failure means for the caller: the adapter decides it once,
@@ -81,4 +84,25 @@ func AfterOf(err error) time.Duration {
 		return e.After
 	}
 	return 0
+}
+
+// NoAnswer makes the error of a call without a whole answer, from what the transport says. The
+// cause is kept only where it is the caller's own: a library's may quote what a server
+// sent. Without an effect nothing can have been left behind, whatever the method is:
+// logins and searches are POSTs.
+func NoAnswer(operation string, cause error, effect bool, secrets []material.Secret) *Error {
+	out := Errorf(Retryable, "%s: no answer", operation)
+	if own, ok := errors.AsType[*Error](cause); ok {
+		out = Errorf(own.Class, "%s", Redact(own.Message, secrets))
+		out.After = own.After
+	}
+	for _, ours := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(cause, ours) {
+			out.Err = ours
+		}
+	}
+	if out.Class == OutcomeUnknown && !effect {
+		out.Class = Retryable
+	}
+	return out
 }

@@ -3,6 +3,8 @@ package upstream
 import (
 	"strings"
 	"unicode"
+
+	"github.com/claviger-dev/claviger/internal/material"
 )
 
 // maxExcerpt is how many characters of foreign text a message holds: enough to
@@ -36,4 +38,15 @@ func Excerpt(text string) string {
 		length++
 	}
 	return out.String()
+}
+
+// Redact takes known secrets out of foreign text and then makes an Excerpt of it; a secret
+// that was cut in two would not be found any more.
+func Redact(foreign string, secrets []material.Secret) string {
+	for _, secret := range secrets {
+		if !secret.Empty() {
+			foreign = strings.ReplaceAll(foreign, secret.Reveal(), "[redacted]")
+		}
+	}
+	return Excerpt(foreign)
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptrace"
@@ -127,24 +126,11 @@ func (p *platform) exchange(ctx context.Context, c call, bearer material.Secret)
 	return r, nil
 }
 
-// unanswered makes the error of a call without a whole answer. The cause is kept only
-// where it is the caller's own: a library's may quote what a server sent.
+// unanswered is upstream.NoAnswer for a platform that revokes by GET, which the transport holds
+// for harmless.
 func unanswered(c call, r reply, err error) *upstream.Error {
-	out := upstream.Errorf(upstream.Retryable, "%s: no answer", c.operation)
-	if own, ok := errors.AsType[*upstream.Error](err); ok {
-		out = upstream.Errorf(own.Class, "%s", scrub(own.Message, r.secrets))
-		out.After = own.After
-	}
-	for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, cause) {
-			out.Err = cause
-		}
-	}
-	switch {
-	case out.Class == upstream.OutcomeUnknown && !c.effect:
-		out.Class = upstream.Retryable
-	case out.Class == upstream.Retryable && c.effect && c.method == http.MethodGet && r.sent:
-		// The platform revokes by GET, which the transport holds for harmless.
+	out := upstream.NoAnswer(c.operation, err, c.effect, r.secrets)
+	if out.Class == upstream.Retryable && c.effect && c.method == http.MethodGet && r.sent {
 		out.Class = upstream.OutcomeUnknown
 	}
 	return out
@@ -192,7 +178,7 @@ func silence(c call) upstream.ErrorClass {
 // words say what was answered, fit for a person's eyes: nothing secret, nothing long.
 func words(c call, r reply) string {
 	out := c.operation + ": Venafi answered " + strconv.Itoa(r.status)
-	if said := scrub(r.message(), r.secrets); said != "" {
+	if said := upstream.Redact(r.message(), r.secrets); said != "" {
 		out += ": " + said
 	}
 	return out
@@ -216,15 +202,4 @@ func (r reply) message() string {
 		return r.reason
 	}
 	return ""
-}
-
-// scrub takes known secrets out of foreign text and then cuts it short; a secret that
-// was cut in two would not be found any more.
-func scrub(foreign string, secrets []material.Secret) string {
-	for _, secret := range secrets {
-		if !secret.Empty() {
-			foreign = strings.ReplaceAll(foreign, secret.Reveal(), "[redacted]")
-		}
-	}
-	return upstream.Excerpt(foreign)
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -131,35 +130,15 @@ func (e *endpoint) exchange(ctx context.Context, c call) (reply, error) {
 	}
 	response, err := e.http.Do(out)
 	if err != nil {
-		return r, r.unanswered(err)
+		return r, upstream.NoAnswer(c.operation, err, c.effect, r.secrets)
 	}
 	defer response.Body.Close()
 	r.status = response.StatusCode
 	r.after, r.throttled = upstream.ThrottledAfter(response, time.Now())
 	if r.body, err = io.ReadAll(response.Body); err != nil {
-		return r, r.unanswered(err)
+		return r, upstream.NoAnswer(c.operation, err, c.effect, r.secrets)
 	}
 	return r, nil
-}
-
-// unanswered makes the error of a call without a whole answer. The cause is kept only where
-// it is the caller's own: a library's may quote what a server sent.
-func (r reply) unanswered(err error) *upstream.Error {
-	out := upstream.Errorf(upstream.Retryable, "%s: no answer", r.call.operation)
-	if own, ok := errors.AsType[*upstream.Error](err); ok {
-		out = upstream.Errorf(own.Class, "%s", r.scrub(own.Message))
-		out.After = own.After
-	}
-	for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, cause) {
-			out.Err = cause
-		}
-	}
-	// Token calls are POSTs that change nothing we care about.
-	if out.Class == upstream.OutcomeUnknown && !r.call.effect {
-		out.Class = upstream.Retryable
-	}
-	return out
 }
 
 // message is what the answer says of itself.
@@ -177,21 +156,10 @@ func (r reply) message() string {
 // words say what was answered, fit for a person's eyes: nothing secret, nothing long.
 func (r reply) words() string {
 	out := r.call.operation + ": " + r.from + " answered " + strconv.Itoa(r.status)
-	if message := r.scrub(r.message()); message != "" {
+	if message := upstream.Redact(r.message(), r.secrets); message != "" {
 		out += ": " + message
 	}
 	return out
-}
-
-// scrub takes known secrets out of foreign text and then cuts it short; a secret that was
-// cut in two would not be found any more.
-func (r reply) scrub(foreign string) string {
-	for _, secret := range r.secrets {
-		if !secret.Empty() {
-			foreign = strings.ReplaceAll(foreign, secret.Reveal(), "[redacted]")
-		}
-	}
-	return upstream.Excerpt(foreign)
 }
 
 // refusal makes the error of an answer that is no success. NotFound is not among its

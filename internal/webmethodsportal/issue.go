@@ -264,7 +264,7 @@ func (a *account) wordsOf(ctx context.Context, r *request) string {
 	if err != nil || answer.status != http.StatusOK {
 		return ""
 	}
-	return answer.scrub(wordsOfTrace(answer.body))
+	return upstream.Redact(wordsOfTrace(answer.body), answer.secrets)
 }
 
 // retry has the portal try again what failed there or in the gateway. It is the same
