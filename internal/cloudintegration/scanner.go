@@ -1,10 +1,11 @@
 // Package cloudintegration reads from a SAP Cloud Integration tenant what is deployed, how
-// it was designed and which security material there is. The one idea: a scan of a thousand
-// flows takes minutes at the rate that a tenant allows, so it is a list of small steps of
-// one call each that whoever drives it may stop between; what did not change since the last
-// scan is not read again.
+// it was designed and which security material there is, and writes single entries of that. The
+// one idea: a scan of a thousand flows takes minutes at the rate that a tenant allows, so it is
+// a list of small steps of one call each that whoever drives it may stop between; what did not
+// change since the last scan is not read again.
 //
-// It only reads.
+// A scan only reads. What is written can be written again: each entry bears a note that tells
+// whoever reads it which version was accepted, because the secret itself is never shown.
 package cloudintegration
 
 import (

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,8 +35,9 @@ type Settings struct {
 	// URL is the tenant's address without /api/v1; TokenURL its token endpoint.
 	URL, TokenURL string
 	// Login are the keys of the login Secret: client_id with client_secret, or client_id with
-	// tls.crt and tls.key, which a service key with a certificate has. The client needs the
-	// roles MonitoringDataRead, WorkspacePackagesRead and AccessAllAccessPoliciesArtifacts.
+	// tls.crt and tls.key, which a service key with a certificate has. To scan, the client needs
+	// the roles MonitoringDataRead, WorkspacePackagesRead and AccessAllAccessPoliciesArtifacts; to
+	// deliver MonitoringDataRead, CredentialsEdit and, for key pairs, SecurityMaterialEdit.
 	Login map[string]material.Secret
 	// Transport carries the calls. Its rate, if zero, is what a tenant takes.
 	Transport upstream.TransportOptions
@@ -56,6 +58,8 @@ type Tenant struct {
 	mu    sync.Mutex
 	token material.Secret
 	until time.Time
+	// session is what writes need where the tenant asks for it; nil elsewhere.
+	session http.Header
 }
 
 // Open checks the settings and does no I/O.
@@ -104,24 +108,45 @@ func (t *Tenant) readLogin(login map[string]material.Secret) (pair *tls.Certific
 	return &read, nil
 }
 
+// call is what is asked.
+type call struct {
+	operation, method string
+	// path is below /api/v1, or a whole address for the token endpoint.
+	path string
+	body string
+	kind string // of the body
+	// headers are more of them.
+	headers http.Header
+	// secrets are in the body, and must not be in what is said of the answer.
+	secrets []material.Secret
+}
+
 // reply is one answer, whole.
 type reply struct {
 	operation string
 	status    int
+	header    http.Header
 	body      []byte
 	throttled bool
 	after     time.Duration
 	secrets   []material.Secret
 }
 
-// get reads with the shared token. One 401 costs one fresh login and one repeat.
+// get reads with the shared token.
 func (t *Tenant) get(ctx context.Context, operation, path string) (reply, error) {
+	return t.ask(ctx, call{operation: operation, method: http.MethodGet, path: path})
+}
+
+// ask makes a call with the shared token. One 401 costs one fresh login and one repeat.
+func (t *Tenant) ask(ctx context.Context, c call) (reply, error) {
+	path := c.path
 	for attempt := 1; ; attempt++ {
 		value, err := t.login(ctx)
 		if err != nil {
 			return reply{}, err
 		}
-		r, err := t.exchange(ctx, t.http, operation, http.MethodGet, t.settings.URL+"/api/v1"+path, "", func(r *http.Request) {
+		c.path = t.settings.URL + "/api/v1" + path
+		r, err := t.exchange(ctx, t.http, c, func(r *http.Request) {
 			r.Header.Set("Authorization", "Bearer "+value.Reveal())
 		}, value)
 		if err != nil || r.status != http.StatusUnauthorized || attempt > 1 {
@@ -149,9 +174,9 @@ func (t *Tenant) login(ctx context.Context) (material.Secret, error) {
 	if !t.secret.Empty() {
 		form.Set("client_secret", t.secret.Reveal())
 	}
-	r, err := t.exchange(ctx, t.door, "login", http.MethodPost, t.settings.TokenURL, form.Encode(), func(r *http.Request) {
-		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}, material.Secret{})
+	r, err := t.exchange(ctx, t.door, call{
+		operation: "login", method: http.MethodPost, path: t.settings.TokenURL, body: form.Encode(), kind: "application/x-www-form-urlencoded",
+	}, func(*http.Request) {}, material.Secret{})
 	if err != nil {
 		return material.Secret{}, err
 	}
@@ -173,27 +198,33 @@ func (t *Tenant) login(ctx context.Context) (material.Secret, error) {
 	return t.token, nil
 }
 
-// exchange makes one call on the wire. Nothing is changed by any of them, so that no
-// answer is an unknown outcome.
-func (t *Tenant) exchange(ctx context.Context, carrier *http.Client, operation, method, address, body string, authorize func(*http.Request), value material.Secret) (reply, error) {
-	r := reply{operation: operation, secrets: []material.Secret{t.secret, value}}
-	request, err := http.NewRequestWithContext(upstream.WithOperation(ctx, operation), method, address, strings.NewReader(body))
+// exchange makes one call on the wire. What is written is written the same way again, and read
+// before anything is concluded, so that no answer is an unknown outcome.
+func (t *Tenant) exchange(ctx context.Context, carrier *http.Client, c call, authorize func(*http.Request), value material.Secret) (reply, error) {
+	r := reply{operation: c.operation, secrets: append([]material.Secret{t.secret, value}, c.secrets...)}
+	request, err := http.NewRequestWithContext(upstream.WithOperation(ctx, c.operation), c.method, c.path, strings.NewReader(c.body))
 	if err != nil {
-		return r, upstream.Errorf(upstream.InvalidSpec, "%s: no request can be made of its address", operation)
+		return r, upstream.Errorf(upstream.InvalidSpec, "%s: no request can be made of its address", c.operation)
 	}
 	request.Header.Set("Accept", "application/json") // the default is Atom XML
+	if c.kind != "" {
+		request.Header.Set("Content-Type", c.kind)
+	}
+	for name, values := range c.headers {
+		request.Header[name] = values
+	}
 	authorize(request)
 	response, err := carrier.Do(request)
 	if err == nil {
 		defer response.Body.Close()
-		r.status = response.StatusCode
+		r.status, r.header = response.StatusCode, response.Header
 		r.after, r.throttled = upstream.ThrottledAfter(response, t.settings.Now())
 		r.body, err = io.ReadAll(response.Body)
 	}
 	if err == nil {
 		return r, nil
 	}
-	return r, upstream.NoAnswer(operation, err, false, r.secrets)
+	return r, upstream.NoAnswer(c.operation, err, false, r.secrets)
 }
 
 // words say what was answered, fit for a person's eyes.
@@ -212,6 +243,19 @@ func (r reply) words() string {
 	return out
 }
 
+// needed are the role templates that a call needs.
+func needed(operation string) string {
+	switch what, verb, _ := strings.Cut(operation, "."); {
+	case verb == "read":
+		return "the role MonitoringDataRead"
+	case what == "keystore" && verb != "list":
+		return "the role SecurityMaterialEdit"
+	case what != "keystore" && slices.Contains([]string{"create", "update", "delete"}, verb):
+		return "the role CredentialsEdit"
+	}
+	return "the roles MonitoringDataRead, WorkspacePackagesRead and AccessAllAccessPoliciesArtifacts"
+}
+
 // refusal makes the error of an answer that is no success.
 func (r reply) refusal() *upstream.Error {
 	out := &upstream.Error{Class: upstream.Retryable, After: r.after, Message: r.words()}
@@ -222,7 +266,7 @@ func (r reply) refusal() *upstream.Error {
 		out.Class = upstream.LoginFailed
 	case r.status == http.StatusForbidden:
 		out.Class = upstream.Forbidden
-		out.Message += "; the client needs the roles MonitoringDataRead, WorkspacePackagesRead and AccessAllAccessPoliciesArtifacts"
+		out.Message += "; the client needs " + needed(r.operation)
 	case r.status == http.StatusNotFound:
 		out.Class = upstream.NotFound
 	case r.status/100 == 2:

@@ -2,7 +2,6 @@ package cloudintegrationsim
 
 import (
 	"crypto/x509"
-	"encoding/hex"
 	"io"
 	"net/http"
 	"net/url"
@@ -18,6 +17,12 @@ import (
 // maxBody bounds what is read of a request.
 const maxBody = 1 << 20
 
+// forgery is a session that protects writes.
+type forgery struct {
+	cookie string
+	until  time.Time
+}
+
 type session struct {
 	client string
 	until  time.Time
@@ -26,23 +31,43 @@ type session struct {
 // operation is one kind of call.
 type operation struct {
 	name    string
+	method  string
 	pattern *regexp.Regexp // of the path below /api/v1/
 	role    Role
-	design  bool // under the limit of designs
+	limit   string // whose limit it is under; empty: none
 	run     func(*turn) simkit.Answer
 }
 
+// The limits that calls are under.
+const (
+	designs  = "design"
+	security = "security"
+)
+
 var operations = []operation{
-	{"runtime.list", regexp.MustCompile(`^IntegrationRuntimeArtifacts$`), MonitoringDataRead, false, listRuntime},
-	{"package.list", regexp.MustCompile(`^IntegrationPackages$`), WorkspacePackagesRead, true, listPackages},
-	{"design.list", regexp.MustCompile(`^IntegrationPackages\('((?:[^']|'')+)'\)/IntegrationDesigntimeArtifacts$`), WorkspacePackagesRead, true, listDesigns},
-	{"configuration.list", regexp.MustCompile(`^IntegrationDesigntimeArtifacts\(Id='((?:[^']|'')+)',Version='((?:[^']|'')+)'\)/Configurations$`), WorkspacePackagesRead, true, listConfigurations},
-	{"design.download", regexp.MustCompile(`^IntegrationDesigntimeArtifacts\(Id='((?:[^']|'')+)',Version='((?:[^']|'')+)'\)/\$value$`), WorkspacePackagesRead, true, download},
-	{"user-credential.list", regexp.MustCompile(`^UserCredentials$`), MonitoringDataRead, false, func(t *turn) simkit.Answer { return t.aliases(t.tenant.UserCredentials, "Kind", "default") }},
-	{"oauth2-credential.list", regexp.MustCompile(`^OAuth2ClientCredentials$`), MonitoringDataRead, false, func(t *turn) simkit.Answer {
-		return t.aliases(t.tenant.OAuth2Credentials, "ClientAuthentication", "body")
+	{"runtime.list", "GET", regexp.MustCompile(`^IntegrationRuntimeArtifacts$`), MonitoringDataRead, "", listRuntime},
+	{"package.list", "GET", regexp.MustCompile(`^IntegrationPackages$`), WorkspacePackagesRead, designs, listPackages},
+	{"design.list", "GET", regexp.MustCompile(`^IntegrationPackages\('((?:[^']|'')+)'\)/IntegrationDesigntimeArtifacts$`), WorkspacePackagesRead, designs, listDesigns},
+	{"configuration.list", "GET", regexp.MustCompile(`^IntegrationDesigntimeArtifacts\(Id='((?:[^']|'')+)',Version='((?:[^']|'')+)'\)/Configurations$`), WorkspacePackagesRead, designs, listConfigurations},
+	{"design.download", "GET", regexp.MustCompile(`^IntegrationDesigntimeArtifacts\(Id='((?:[^']|'')+)',Version='((?:[^']|'')+)'\)/\$value$`), WorkspacePackagesRead, designs, download},
+	{"user-credential.list", "GET", regexp.MustCompile(`^UserCredentials$`), MonitoringDataRead, security, func(t *turn) simkit.Answer { return t.aliases(Users, "Kind", "default") }},
+	{"oauth2-credential.list", "GET", regexp.MustCompile(`^OAuth2ClientCredentials$`), MonitoringDataRead, security, func(t *turn) simkit.Answer {
+		return t.aliases(OAuth2, "ClientAuthentication", "body")
 	}},
-	{"keystore.list", regexp.MustCompile(`^KeystoreEntries$`), MonitoringDataRead, false, listKeystore},
+	{"keystore.list", "GET", regexp.MustCompile(`^KeystoreEntries$`), MonitoringDataRead, security, listKeystore},
+	{"user-credential.read", "GET", regexp.MustCompile(`^UserCredentials\('((?:[^']|'')+)'\)$`), MonitoringDataRead, security, readCredential(Users)},
+	{"user-credential.create", "POST", regexp.MustCompile(`^UserCredentials$`), CredentialsEdit, security, writeCredential(Users, false)},
+	{"user-credential.update", "PUT", regexp.MustCompile(`^UserCredentials\('((?:[^']|'')+)'\)$`), CredentialsEdit, security, writeCredential(Users, true)},
+	{"user-credential.delete", "DELETE", regexp.MustCompile(`^UserCredentials\('((?:[^']|'')+)'\)$`), CredentialsEdit, security, deleteCredential(Users)},
+	{"oauth2-credential.read", "GET", regexp.MustCompile(`^OAuth2ClientCredentials\('((?:[^']|'')+)'\)$`), MonitoringDataRead, security, readCredential(OAuth2)},
+	{"oauth2-credential.create", "POST", regexp.MustCompile(`^OAuth2ClientCredentials$`), CredentialsEdit, security, writeCredential(OAuth2, false)},
+	{"oauth2-credential.update", "PUT", regexp.MustCompile(`^OAuth2ClientCredentials\('((?:[^']|'')+)'\)$`), CredentialsEdit, security, writeCredential(OAuth2, true)},
+	{"oauth2-credential.delete", "DELETE", regexp.MustCompile(`^OAuth2ClientCredentials\('((?:[^']|'')+)'\)$`), CredentialsEdit, security, deleteCredential(OAuth2)},
+	{"keystore.read", "GET", regexp.MustCompile(`^KeystoreEntries\('([0-9A-Fa-f]+)'\)$`), MonitoringDataRead, security, readKey},
+	{"keystore.import", "POST", regexp.MustCompile(`^KeyPairResources$`), SecurityMaterialEdit, security, writeKey},
+	{"keystore.delete", "DELETE", regexp.MustCompile(`^KeystoreEntries\('([0-9A-Fa-f]+)'\)$`), SecurityMaterialEdit, security, deleteKey},
+	// The service document, where who wants to write fetches a token against forgery.
+	{"csrf", "GET", regexp.MustCompile(`^$`), "", "", func(*turn) simkit.Answer { return simkit.JSON(http.StatusOK, map[string]any{"d": map[string]any{}}) }},
 }
 
 func operationNames() []string {
@@ -61,6 +86,7 @@ type turn struct {
 	client    Client
 	parts     []string
 	query     url.Values
+	body      []byte
 }
 
 // failure is the OData form of an error.
@@ -118,9 +144,9 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	path, ok := strings.CutPrefix(r.URL.Path, "/api/v1/")
-	i := slices.IndexFunc(operations, func(op operation) bool { return op.pattern.MatchString(path) })
+	i := slices.IndexFunc(operations, func(op operation) bool { return op.method == r.Method && op.pattern.MatchString(path) })
 	call := simkit.Call{Operation: "unknown", By: simkit.Actor{Agent: r.UserAgent()}}
-	if !ok || i < 0 || r.Method != http.MethodGet {
+	if !ok || i < 0 {
 		s.stage.Reply(w, call, failure(http.StatusNotFound, "Requested entity could not be found."))
 		return
 	}
@@ -130,6 +156,10 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request) {
 		parts[i] = strings.ReplaceAll(parts[i], "''", "'") // how keys write a quote
 	}
 	call.Operation, call.Attrs = op.name, map[string]string{"of": strings.Join(parts, " ")}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody))
+	if err != nil {
+		return // the client has gone
+	}
 	client, refusal := s.atTheDoor(r, op)
 	call.By.Login = client.ID
 	if refusal != nil {
@@ -139,10 +169,16 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request) {
 	s.stage.Play(w, r, call, func() simkit.Answer {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if !client.has(op.role) {
+		if refused, answer := s.forged(r); refused {
+			return answer
+		}
+		if op.role != "" && !client.has(op.role) {
 			return simkit.Answer{Status: http.StatusForbidden} // often without a body
 		}
-		answer := op.run(&turn{sim: s, tenant: s.tenant, behaviour: s.behaviour, client: client, parts: parts, query: r.URL.Query()})
+		answer := op.run(&turn{sim: s, tenant: s.tenant, behaviour: s.behaviour, client: client, parts: parts, query: r.URL.Query(), body: body})
+		if op.name == "csrf" && strings.EqualFold(r.Header.Get("X-CSRF-Token"), "Fetch") {
+			s.greet(&answer)
+		}
 		if answer.Status == http.StatusOK && answer.Header.Get("Content-Type") == "application/json" && !strings.Contains(r.Header.Get("Accept"), "json") {
 			return simkit.Answer{Status: 200, Header: http.Header{"Content-Type": {"application/atom+xml"}}, Body: []byte("<feed/>")}
 		}
@@ -161,8 +197,12 @@ func (s *Sim) atTheDoor(r *http.Request, op operation) (Client, *simkit.Answer) 
 		answer := simkit.Answer{Status: http.StatusUnauthorized}
 		return Client{}, &answer
 	}
-	if op.design {
-		if wait, ok := s.throttle.Take("design", s.behaviour.DesignLimit); !ok {
+	if op.limit != "" {
+		limit := s.behaviour.DesignLimit
+		if op.limit == security {
+			limit = s.behaviour.SecurityLimit
+		}
+		if wait, ok := s.throttle.Take(op.limit, limit); !ok {
 			answer := failure(http.StatusTooManyRequests, "Too many requests.")
 			if s.behaviour.StateRetryAfter {
 				s.stage.RetryAfter(&answer, wait, simkit.RetryAfterSeconds)
@@ -171,6 +211,31 @@ func (s *Sim) atTheDoor(r *http.Request, op operation) (Client, *simkit.Answer) 
 		}
 	}
 	return s.tenant.Clients[i], nil
+}
+
+// greet begins a session for who will write: a token, and two cookies that go with it.
+func (s *Sim) greet(answer *simkit.Answer) {
+	token, cookie := simkit.NewSecret(16), simkit.NewSecret(16)
+	s.sessions[token] = forgery{cookie: cookie, until: s.clock.Now().Add(time.Duration(s.behaviour.SessionLife))}
+	answer.Header = answer.Header.Clone()
+	answer.Header.Set("X-CSRF-Token", token)
+	answer.Header.Add("Set-Cookie", "JSESSIONID="+cookie+"; Path=/api; Secure; HttpOnly")
+	answer.Header.Add("Set-Cookie", "JTENANTSESSIONID_acme=x"+cookie+"; Path=/; Secure; HttpOnly")
+}
+
+// forged: a write came without the token and the cookies of a session, where the tenant asks
+// for them.
+func (s *Sim) forged(r *http.Request) (bool, simkit.Answer) {
+	if r.Method == http.MethodGet || !s.behaviour.AsksForToken {
+		return false, simkit.Answer{}
+	}
+	known, ok := s.sessions[r.Header.Get("X-CSRF-Token")]
+	first, err := r.Cookie("JSESSIONID")
+	second, also := r.Cookie("JTENANTSESSIONID_acme")
+	if ok && err == nil && also == nil && first.Value == known.cookie && second.Value == "x"+known.cookie && s.clock.Now().Before(known.until) {
+		return false, simkit.Answer{}
+	}
+	return true, simkit.Answer{Status: http.StatusForbidden, Header: http.Header{"X-Csrf-Token": {"Required"}}}
 }
 
 // page cuts entries as $top, $skip and $inlinecount ask.
@@ -290,13 +355,17 @@ func download(t *turn) simkit.Answer {
 }
 
 // aliases lists security material; $top and $select are not implemented there.
-func (t *turn) aliases(names []string, field, value string) simkit.Answer {
+func (t *turn) aliases(set, field, value string) simkit.Answer {
 	if t.query.Has("$top") || t.query.Has("$select") {
 		return failure(http.StatusNotImplemented, "Not implemented")
 	}
 	entries := []map[string]any{}
-	for _, name := range names {
-		entries = append(entries, map[string]any{"Name": name, field: value, "Description": "", "Password": nil})
+	for _, e := range t.sim.all(set) {
+		shown := t.shown(e)
+		if shown[field] == nil {
+			shown[field] = value
+		}
+		entries = append(entries, shown)
 	}
 	return simkit.JSON(http.StatusOK, map[string]any{"d": map[string]any{"results": entries}})
 }
@@ -306,8 +375,8 @@ func listKeystore(t *turn) simkit.Answer {
 		return failure(http.StatusBadRequest, "Query options are not supported.")
 	}
 	entries := []map[string]any{}
-	for _, alias := range t.tenant.KeyPairs {
-		entries = append(entries, map[string]any{"Hexalias": strings.ToUpper(hex.EncodeToString([]byte(alias))), "Alias": alias, "Type": "Key Pair"})
+	for _, e := range t.sim.all(Keys) {
+		entries = append(entries, shownKey(e))
 	}
 	return simkit.JSON(http.StatusOK, map[string]any{"d": map[string]any{"results": entries}})
 }

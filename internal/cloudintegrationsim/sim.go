@@ -1,6 +1,6 @@
 // Package cloudintegrationsim plays the OData API v1 of a SAP Cloud Integration tenant, as
-// far as it tells what is deployed, how it was designed and which security material there
-// is, with the token endpoint in front of it. Its one idea: what runs and what was
+// far as it tells what is deployed and how it was designed, and as far as it reads and
+// writes security material, with the token endpoint in front of it. Its one idea: what runs and what was
 // designed are two things. A flow can run in another version than its design has, its
 // design can be hidden by an access policy or refused for download, and its parameters
 // can be set otherwise than their defaults; a client that looks at one of them alone is
@@ -44,6 +44,7 @@ type Sim struct {
 	behaviour Behaviour
 	tenant    Tenant
 	tokens    map[string]session
+	sessions  map[string]forgery
 
 	authority *simkit.Authority
 	listener  *simkit.Listener
@@ -54,7 +55,7 @@ func New(options Options) *Sim {
 	if options.Clock == nil {
 		options.Clock = simkit.Wall{}
 	}
-	s := &Sim{options: options, clock: options.Clock, tenant: options.Tenant, behaviour: Usual(), tokens: map[string]session{}}
+	s := &Sim{options: options, clock: options.Clock, tenant: options.Tenant, behaviour: Usual(), tokens: map[string]session{}, sessions: map[string]forgery{}}
 	if options.Behaviour != nil {
 		s.behaviour = *options.Behaviour
 	}

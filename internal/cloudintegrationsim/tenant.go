@@ -20,6 +20,8 @@ type Role string
 const (
 	MonitoringDataRead    Role = "MonitoringDataRead"
 	WorkspacePackagesRead Role = "WorkspacePackagesRead"
+	CredentialsEdit       Role = "CredentialsEdit"
+	SecurityMaterialEdit  Role = "SecurityMaterialEdit"
 	AccessAllArtifacts    Role = "AccessAllAccessPoliciesArtifacts"
 )
 
@@ -32,6 +34,8 @@ type Tenant struct {
 	UserCredentials   []string
 	OAuth2Credentials []string
 	KeyPairs          []string
+	// Entries are those of which more is known, and what clients have written.
+	Entries []Entry
 }
 
 // Client is an OAuth client of the tenant.
@@ -83,18 +87,34 @@ type Behaviour struct {
 	// DesignLimit is the limit of calls about designs; StateRetryAfter sends Retry-After.
 	DesignLimit     simkit.Limit
 	StateRetryAfter bool
+	// SecurityLimit is the limit of calls about security material.
+	SecurityLimit simkit.Limit
+	// AsksForToken refuses writes without a token against forgery; SessionLife is how long one
+	// is taken.
+	AsksForToken bool
+	SessionLife  simkit.Duration
+	// MissingIs is the status of a PUT on an alias that does not exist: 404 or 409.
+	MissingIs int
+	// DeployTakes is how long what was accepted is only stored; DeployFails: it never is more.
+	DeployTakes simkit.Duration
+	DeployFails bool
+	// KeystoreLocked and KeystoreFull refuse what is written there.
+	KeystoreLocked, KeystoreFull bool
 	// BrokenZIP makes every download unreadable.
 	BrokenZIP bool
 }
 
 // Usual is the behaviour as far as it is known.
 func Usual() Behaviour {
-	return Behaviour{TokenLife: simkit.Duration(time.Hour), HiddenAre: "missing", DownloadRefusal: 403}
+	return Behaviour{TokenLife: simkit.Duration(time.Hour), HiddenAre: "missing", DownloadRefusal: 403, MissingIs: 409, SessionLife: simkit.Duration(30 * time.Minute)}
 }
 
 func (b Behaviour) check() error {
 	if b.HiddenAre != "missing" && b.HiddenAre != "forbidden" {
 		return fmt.Errorf("hiddenAre is missing or forbidden, not %q", b.HiddenAre)
+	}
+	if b.MissingIs != 404 && b.MissingIs != 409 || b.SessionLife <= 0 || b.DeployTakes < 0 {
+		return fmt.Errorf("missingIs is 404 or 409, sessionLife above 0, deployTakes at least 0")
 	}
 	if !slices.Contains([]int{400, 403, 404, 500}, b.DownloadRefusal) || b.MaxPage < 0 || b.TokenLife <= 0 {
 		return fmt.Errorf("downloadRefusal is 400, 403, 404 or 500, maxPage at least 0, tokenLife above 0")
