@@ -10,7 +10,6 @@ package cloudfoundry
 
 import (
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -102,24 +101,20 @@ func (d *Driver) Open(settings upstream.Settings) (upstream.Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	signs, err := readSigner(settings.Login)
-	if err != nil {
-		return nil, err
-	}
 	if len(settings.Transport.CABundle) == 0 {
 		settings.Transport.CABundle = []byte(p.CABundle)
 	}
-	// Two budgets: what the platform limits says nothing about the token endpoints of
-	// keys.
-	var carriers [2]*http.Client
-	for i := range carriers {
-		if carriers[i], err = upstream.NewClient(settings.Transport); err != nil {
-			return nil, err
-		}
+	carrier, err := upstream.NewClient(settings.Transport)
+	if err != nil {
+		return nil, err
+	}
+	k, err := newKeys(d.now, settings, l.secrets())
+	if err != nil {
+		return nil, err
 	}
 	return &account{
-		parameters: p, transport: settings.Transport, workloads: carriers[1], login: l, signer: signs,
-		platform: newPlatform(d.now, &endpoint{name: "Cloud Foundry", base: base, http: carriers[0], secrets: l.secrets()}, l),
+		keys: k, parameters: p,
+		platform: newPlatform(d.now, &endpoint{name: "Cloud Foundry", base: base, http: carrier, secrets: l.secrets()}, l),
 	}, nil
 }
 
@@ -161,19 +156,9 @@ func readLogin(p issuerParameters, data map[string]material.Secret) (login, erro
 
 // account is one login on one space.
 type account struct {
+	*keys
 	parameters issuerParameters
-	transport  upstream.TransportOptions
 	platform   *platform
-	workloads  *http.Client
-	login      login
-	// signer is nil if the login has none.
-	signer *signer
 	// plain: this platform refuses metadata at creation, as Korifi does.
 	plain atomic.Bool
-}
-
-// Capabilities implements upstream.Upstream. The limit of a thousand keys is XSUAA's and
-// nobody's in general, so the broker's own word is waited for.
-func (a *account) Capabilities() upstream.Capabilities {
-	return upstream.Capabilities{Class: upstream.Readable, UniqueNames: true, Overlap: true, Settle: settle, VerifyTimeout: verifyTimeout}
 }

@@ -44,9 +44,11 @@ type call struct {
 
 // reply is one answer, whole.
 type reply struct {
-	call      call
-	from      string
-	status    int
+	call   call
+	from   string
+	status int
+	// router is what a router says that had nobody to give the call to.
+	router    string
 	body      []byte
 	throttled bool
 	after     time.Duration
@@ -97,6 +99,11 @@ func (e *endpoint) exchange(ctx context.Context, c call) (reply, error) {
 	}
 	defer response.Body.Close()
 	r.status = response.StatusCode
+	// The router answers 404 for an application that is not running: that is said of the
+	// application, and of nothing in it.
+	if r.router = response.Header.Get("X-Cf-RouterError"); r.router != "" {
+		r.status = http.StatusServiceUnavailable
+	}
 	r.after, r.throttled = upstream.ThrottledAfter(response, time.Now())
 	if r.body, err = io.ReadAll(response.Body); err != nil {
 		return r, upstream.NoAnswer(c.operation, err, c.effect, r.secrets)
@@ -132,6 +139,8 @@ func (r reply) classify() (class upstream.ErrorClass, hint string) {
 	switch {
 	case r.throttled:
 		return upstream.Throttled, ""
+	case r.router != "":
+		return silence, ", from its router: " + upstream.Redact(r.router, r.secrets)
 	case r.status/100 == 2:
 		return silence, ", and " + errForm.Error()
 	case r.status/100 == 3:

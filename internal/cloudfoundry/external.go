@@ -62,7 +62,7 @@ func encoded(der []byte) string {
 // Draft implements upstream.Drafter: of an external certificate the key is made and the
 // certificate signed before the platform hears of it. SAP takes a certificate once over all
 // keys, so each version has its own; its name is the version's.
-func (a *account) Draft(r upstream.Request, random io.Reader) (material.Material, error) {
+func (k *keys) Draft(r upstream.Request, random io.Reader) (material.Material, error) {
 	var p credentialParameters
 	if json.Unmarshal(r.Parameters, &p) != nil {
 		return material.Material{}, upstream.Errorf(upstream.InvalidSpec, "the credential's %s cannot be read as JSON", Member)
@@ -70,10 +70,10 @@ func (a *account) Draft(r upstream.Request, random io.Reader) (material.Material
 	if p.KeyType != keyExternal {
 		return material.Material{}, nil
 	}
-	if a.signer == nil {
+	if k.signer == nil {
 		return material.Material{}, errNoSigner()
 	}
-	return a.signer.draft(p, r.Name, a.platform.now(), random)
+	return k.signer.draft(p, r.Name, k.now(), random)
 }
 
 func errNoSigner() error {

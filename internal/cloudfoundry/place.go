@@ -40,7 +40,7 @@ func (a *account) parseContainer(text string) (place, error) {
 }
 
 // read parses a credential's parameters.
-func (a *account) read(raw json.RawMessage) (credentialParameters, error) {
+func (k *keys) read(raw json.RawMessage) (credentialParameters, error) {
 	var p credentialParameters
 	if json.Unmarshal(raw, &p) != nil {
 		return p, upstream.Errorf(upstream.InvalidSpec, "the credential's %s cannot be read as JSON", Member)
@@ -54,7 +54,7 @@ func (a *account) read(raw json.RawMessage) (credentialParameters, error) {
 	if _, err := p.keyParameters(""); err != nil {
 		return p, err
 	}
-	if p.KeyType == keyExternal && a.signer == nil {
+	if p.KeyType == keyExternal && k.signer == nil {
 		return p, errNoSigner()
 	}
 	return p, nil

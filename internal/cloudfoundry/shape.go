@@ -7,7 +7,9 @@ import (
 )
 
 // Shape implements upstream.Shaper. Which addresses a key names, its broker decides.
-func (*Driver) Shape(raw json.RawMessage) material.Shape {
+func (*Driver) Shape(raw json.RawMessage) material.Shape { return shapeOf(raw) }
+
+func shapeOf(raw json.RawMessage) material.Shape {
 	var p credentialParameters
 	if json.Unmarshal(raw, &p) != nil {
 		return material.Shape{}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/claviger-dev/claviger/internal/material"
@@ -14,7 +15,7 @@ import (
 
 // Verify implements upstream.Verifier: a token as a workload gets it, and then the call
 // that the credential names.
-func (a *account) Verify(ctx context.Context, h upstream.Handle) (upstream.Verdict, error) {
+func (k *keys) Verify(ctx context.Context, h upstream.Handle) (upstream.Verdict, error) {
 	var p credentialParameters
 	if json.Unmarshal(h.Parameters, &p) != nil {
 		return upstream.Verdict{}, upstream.Errorf(upstream.InvalidSpec, "the credential's %s cannot be read as JSON", Member)
@@ -24,25 +25,25 @@ func (a *account) Verify(ctx context.Context, h upstream.Handle) (upstream.Verdi
 	if address == "" || m.ClientSecret.Empty() && m.PrivateKey.Empty() {
 		return upstream.Verdict{Detail: "the material has no token endpoint, or neither a secret nor a certificate"}, nil
 	}
-	token, refused, err := a.clientToken(ctx, address, m)
+	token, refused, err := k.clientToken(ctx, address, m)
 	if err != nil || refused != "" {
 		return upstream.Verdict{Detail: refused}, err
 	}
 	if p.Probe == nil {
 		return upstream.Verdict{Accepted: true, Detail: "the token endpoint takes it"}, nil
 	}
-	return a.probe(ctx, m, p.Probe.Path, token)
+	return k.probe(ctx, m, p.Probe.Path, token)
 }
 
 // clientToken asks for a token. A secret goes in the form: in Basic, XSUAA does not undo
 // the encoding that standard clients apply. refused says that the key is not taken.
-func (a *account) clientToken(ctx context.Context, address string, m material.Material) (token material.Secret, refused string, err error) {
+func (k *keys) clientToken(ctx context.Context, address string, m material.Material) (token material.Secret, refused string, err error) {
 	base, err := url.Parse(address)
 	if err != nil || base.Host == "" || base.User != nil {
 		return token, "", upstream.Errorf(upstream.Rejected, "the key's token endpoint is no address")
 	}
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {m.ClientID}}
-	client := a.workloads
+	client := k.workloads
 	if !m.ClientSecret.Empty() {
 		form.Set("client_secret", m.ClientSecret.Reveal())
 	} else {
@@ -50,14 +51,14 @@ func (a *account) clientToken(ctx context.Context, address string, m material.Ma
 		if err != nil {
 			return token, "its certificate and its private key do not belong together", nil
 		}
-		options := a.transport
+		options := k.transport
 		options.ClientCertificate = &pair
 		if client, err = upstream.NewClient(options); err != nil {
 			return token, "", err
 		}
 		defer client.CloseIdleConnections()
 	}
-	at := &endpoint{name: "the token endpoint", base: base, http: client, secrets: append(a.login.secrets(), m.ClientSecret, m.PrivateKey)}
+	at := &endpoint{name: "the token endpoint", base: base, http: client, secrets: append(slices.Clone(k.own), m.ClientSecret, m.PrivateKey)}
 	r, err := at.exchange(ctx, call{operation: "client.token", method: http.MethodPost, form: form})
 	switch {
 	case err != nil:
@@ -77,13 +78,13 @@ func (a *account) clientToken(ctx context.Context, address string, m material.Ma
 }
 
 // probe makes the call that the credential names.
-func (a *account) probe(ctx context.Context, m material.Material, path string, token material.Secret) (upstream.Verdict, error) {
+func (k *keys) probe(ctx context.Context, m material.Material, path string, token material.Secret) (upstream.Verdict, error) {
 	base, err := url.Parse(m.Attributes["url"])
 	ask, parsed := url.Parse(path)
 	if err != nil || base.Host == "" || base.User != nil || parsed != nil || ask.Host != "" || !strings.HasPrefix(path, "/") {
 		return upstream.Verdict{}, upstream.Errorf(upstream.InvalidSpec, "probe.path must begin with / and needs a key that tells a url")
 	}
-	at := &endpoint{name: "the API", base: base, http: a.workloads, secrets: append(a.login.secrets(), m.ClientSecret, m.PrivateKey, token)}
+	at := &endpoint{name: "the API", base: base, http: k.workloads, secrets: append(slices.Clone(k.own), m.ClientSecret, m.PrivateKey, token)}
 	r, err := at.exchange(ctx, call{
 		operation: "api.call", method: http.MethodGet, path: ask.Path, query: ask.Query(),
 		authorize: func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token.Reveal()) },

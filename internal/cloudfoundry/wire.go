@@ -25,8 +25,8 @@ func decodeToken(body []byte) (tokenAnswer, bool) {
 	return t, json.Unmarshal(body, &t) == nil && t.AccessToken != ""
 }
 
-// messageOf takes what a refusal says out of the forms of the platform, the UAA and
-// XSUAA. A 429 says text/plain and is JSON all the same, so types are not asked.
+// messageOf takes what a refusal says out of the forms of the platform, Service Manager, the
+// UAA and XSUAA. A 429 says text/plain and is JSON all the same, so types are not asked.
 func messageOf(body []byte) string {
 	var form struct {
 		Errors []struct {
@@ -35,6 +35,7 @@ func messageOf(body []byte) string {
 		} `json:"errors"`
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
+		Words       string `json:"description"`
 	}
 	if json.Unmarshal(body, &form) != nil {
 		return ""
@@ -43,8 +44,8 @@ func messageOf(body []byte) string {
 	for _, e := range form.Errors {
 		words = append(words, strings.TrimPrefix(e.Title+": "+e.Detail, ": "))
 	}
-	if form.Error != "" {
-		words = append(words, strings.TrimSuffix(form.Error+": "+form.Description, ": "))
+	if form.Error != "" || form.Words != "" {
+		words = append(words, strings.TrimPrefix(strings.TrimSuffix(form.Error+": "+form.Description+form.Words, ": "), ": "))
 	}
 	return strings.Join(words, "; ")
 }

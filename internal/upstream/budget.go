@@ -111,15 +111,23 @@ func (b *budget) paused(now time.Time) time.Duration {
 	return b.resumeAt.Sub(now)
 }
 
+// goTime is how Go writes a time that nobody has formatted: SAP Service Manager does so.
+const goTime = "2006-01-02 15:04:05 -0700 MST"
+
 // RetryAfter reads the header of that name, in seconds or as an HTTP date (RFC 9110,
-// section 10.2.3). Zero means that it is missing, unreadable or past; more than an
-// hour counts as an hour.
+// section 10.2.3), or as Go writes times. Zero means that it is missing, unreadable or
+// past; more than an hour counts as an hour.
 func RetryAfter(header http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
 		return min(time.Duration(seconds)*time.Second, longestPause)
 	}
-	if date, err := http.ParseTime(value); err == nil {
+	date, err := http.ParseTime(value)
+	if err != nil {
+		plain, _, _ := strings.Cut(value, " m=") // the reading of a monotonic clock
+		date, err = time.Parse(goTime, plain)
+	}
+	if err == nil {
 		return min(max(date.Sub(now), 0), longestPause)
 	}
 	return 0
