@@ -16,7 +16,6 @@ TESTFLAGS ?=
 PACKAGES ?= ./...
 # CRASH=apart leaves ./test/crash out of `make test`, for who runs `make test-crash` as well.
 CRASH ?=
-TESTED = $$(go list $(PACKAGES) | grep -v '$(if $(filter apart,$(CRASH)),/test/crash$$,^$$)')
 # Of the mutants of `make mutate`, one in how many is tried.
 EVERY ?= 1
 
@@ -30,14 +29,7 @@ demo: controlplane ## Watch credentials rotate on a real API server, while the o
 
 .PHONY: test
 test: controlplane ## Run all tests with the race detector, on a real API server where one matters
-	@# Compiled side by side, run one after the other: two control planes at a time on two
-	@# cores would make every wait in the tests a guess.
-	@go test -race -exec true $(TESTED) >/dev/null
-	go test -race -p 1 -timeout 30m $(TESTFLAGS) $(TESTED)
-	@# One goroutine has nothing to race, and sees ten times as many states without the detector.
-	@if [[ '$(PACKAGES)' == ./... ]]; then go test -timeout 10m $(TESTFLAGS) ./internal/rotation/rotationtest; fi
-	@# Clients that others wrote judge the simulators, from modules of their own.
-	@if [[ '$(PACKAGES)' == ./... ]]; then cd test/vcert && GOWORK=off go test -race $(TESTFLAGS) ./...; fi
+	@TESTFLAGS='$(TESTFLAGS)' hack/test.sh $(if $(filter apart,$(CRASH)),-crash) $(PACKAGES)
 
 .PHONY: test-crash
 test-crash: controlplane ## Kill the operator at every boundary of an effect (minutes; `make test` has the worst ones)

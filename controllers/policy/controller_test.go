@@ -184,6 +184,7 @@ func wanting(name, policyRef string, labels map[string]string) *v1alpha1.APIClie
 }
 
 func TestPoliciesSayWhetherAndToWhomTheyApply(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	production := map[string]string{"tier": "production"}
 	w.create(
@@ -239,6 +240,7 @@ func TestPoliciesSayWhetherAndToWhomTheyApply(t *testing.T) {
 }
 
 func TestAPolicySaysHowFarAFleetIsThatAnEditMadeDue(t *testing.T) {
+	t.Parallel()
 	const fleet, atATime = 200, 20
 	w := newWorld(t)
 	said := func(name, rotates, attention string) types.UID {

@@ -394,6 +394,9 @@ func (s *stage) explain() {
 	for _, ns := range s.namespaces {
 		out, err := s.world.Plane.Kubectl(s.ctx, "--namespace", ns, "get", "apicred", "--output", "yaml")
 		s.t.Logf("credentials of %s (%v):\n%s", ns, err, clip(out, 6000))
+		out, err = s.world.Plane.Kubectl(s.ctx, "--namespace", ns, "get", "credissuer", "--output",
+			"custom-columns=NAME:.metadata.name,DELETED:.metadata.deletionTimestamp,FINALIZERS:.metadata.finalizers,CONDITIONS:.status.conditions")
+		s.t.Logf("issuers of %s (%v):\n%s", ns, err, clip(out, 6000))
 		out, err = s.world.Plane.Kubectl(s.ctx, "--namespace", ns, "get", "secrets", "--output",
 			"custom-columns=NAME:.metadata.name,DELETED:.metadata.deletionTimestamp,FINALIZERS:.metadata.finalizers,ANNOTATIONS:.metadata.annotations")
 		s.t.Logf("Secrets of %s (%v):\n%s", ns, err, clip(out, 8000))

@@ -1,0 +1,6 @@
+//go:build !race
+
+package upstreamtest
+
+// sparse: a sweep tries all that it can.
+const sparse = false
