@@ -236,6 +236,8 @@ func unmade(v *journal.Version, class upstream.ErrorClass) string {
 		return fmt.Sprintf("version %d waits for a person (client_id and client_secret are in the Secret %s)", v.Number, v.Key.Name)
 	case class == upstream.AwaitingUpstreamApproval:
 		return fmt.Sprintf("version %d waits for a person", v.Number)
+	case class == upstream.Pending:
+		return fmt.Sprintf("version %d is being made", v.Number)
 	case class == upstream.Declined:
 		return fmt.Sprintf("version %d is not made until somebody requests a rotation anew", v.Number)
 	}

@@ -81,7 +81,9 @@ type recollection struct {
 
 // setback is what went wrong last, and when to try again.
 type setback struct {
-	failures  int
+	failures int
+	// awaited: nothing failed; the upstream works on it, or a person there has to.
+	awaited   bool
 	notBefore time.Time
 	trouble   *rotation.Problem
 	// generation of the credential that it is about: another spec is another attempt.

@@ -20,6 +20,10 @@ const (
 	personRetry = 10 * time.Second
 	// longestRetry bounds the doubling of all.
 	longestRetry = 10 * time.Minute
+	// longestWork and longestPerson bound it for what is only waited for: nothing has failed,
+	// and a key is wanted soon after it was made, or agreed to.
+	longestWork   = 30 * time.Second
+	longestPerson = 2 * time.Minute
 )
 
 // verdicts map what an adapter said to what people read. Stalled ones need a
@@ -28,21 +32,24 @@ var verdicts = map[upstream.ErrorClass]struct {
 	reason  string
 	stalled bool
 	retry   time.Duration
+	// longest bounds the pause where the upstream works or a person is awaited; zero: it is a
+	// failure.
+	longest time.Duration
 }{
-	upstream.Retryable:                {v1alpha1.ReasonUpstreamUnreachable, false, shortRetry},
-	upstream.OutcomeUnknown:           {v1alpha1.ReasonUpstreamUnreachable, false, shortRetry},
-	upstream.Throttled:                {v1alpha1.ReasonUpstreamThrottled, false, shortRetry},
-	upstream.Pending:                  {v1alpha1.ReasonIssuing, false, shortRetry},
-	upstream.AwaitingUpstreamApproval: {v1alpha1.ReasonIssuing, false, personRetry},
+	upstream.Retryable:                {v1alpha1.ReasonUpstreamUnreachable, false, shortRetry, 0},
+	upstream.OutcomeUnknown:           {v1alpha1.ReasonUpstreamUnreachable, false, shortRetry, 0},
+	upstream.Throttled:                {v1alpha1.ReasonUpstreamThrottled, false, shortRetry, 0},
+	upstream.Pending:                  {v1alpha1.ReasonIssuing, false, shortRetry, longestWork},
+	upstream.AwaitingUpstreamApproval: {v1alpha1.ReasonIssuing, false, personRetry, longestPerson},
 	// The issuer itself says when its login works again, and wakes its credentials.
-	upstream.LoginFailed:   {v1alpha1.ReasonIssuerNotReady, true, shortRetry},
-	upstream.Forbidden:     {v1alpha1.ReasonUpstreamForbidden, true, longRetry},
-	upstream.InvalidSpec:   {v1alpha1.ReasonUpstreamRefused, true, longRetry},
-	upstream.Rejected:      {v1alpha1.ReasonUpstreamRefused, true, longRetry},
-	upstream.Declined:      {v1alpha1.ReasonUpstreamRefused, true, longRetry},
-	upstream.NotFound:      {v1alpha1.ReasonUpstreamNotFound, true, longRetry},
-	upstream.QuotaExceeded: {v1alpha1.ReasonUpstreamFull, true, longRetry},
-	upstream.Conflict:      {v1alpha1.ReasonUpstreamConflict, false, shortRetry},
+	upstream.LoginFailed:   {v1alpha1.ReasonIssuerNotReady, true, shortRetry, 0},
+	upstream.Forbidden:     {v1alpha1.ReasonUpstreamForbidden, true, longRetry, 0},
+	upstream.InvalidSpec:   {v1alpha1.ReasonUpstreamRefused, true, longRetry, 0},
+	upstream.Rejected:      {v1alpha1.ReasonUpstreamRefused, true, longRetry, 0},
+	upstream.Declined:      {v1alpha1.ReasonUpstreamRefused, true, longRetry, 0},
+	upstream.NotFound:      {v1alpha1.ReasonUpstreamNotFound, true, longRetry, 0},
+	upstream.QuotaExceeded: {v1alpha1.ReasonUpstreamFull, true, longRetry, 0},
+	upstream.Conflict:      {v1alpha1.ReasonUpstreamConflict, false, shortRetry, 0},
 }
 
 // fail turns the failure of an upstream call into what to tell and when to try
@@ -52,10 +59,21 @@ func fail(before setback, doing string, err error, now time.Time) setback {
 	if !ok {
 		verdict = verdicts[upstream.Retryable]
 	}
-	pause := verdict.retry << min(before.failures, 10)
-	pause = max(min(pause, longestRetry), upstream.AfterOf(err))
+	// An upstream that begins to work on what failed before has got on, and what fails while
+	// it works is the first failure.
+	awaited, longest := verdict.longest > 0, longestRetry
+	if awaited {
+		longest = verdict.longest
+	}
+	failures := before.failures
+	if awaited != before.awaited {
+		failures = 0
+	}
+	pause := verdict.retry << min(failures, 10)
+	pause = max(min(pause, longest), upstream.AfterOf(err))
 	return setback{
-		failures:  before.failures + 1,
+		failures:  failures + 1,
+		awaited:   awaited,
 		notBefore: now.Add(pause),
 		trouble: &rotation.Problem{
 			Reason: verdict.reason, Stalled: verdict.stalled, Message: fmt.Sprintf("%s: %s", doing, messageOf(err)),

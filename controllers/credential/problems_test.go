@@ -38,7 +38,8 @@ func TestEveryClassOfErrorHasAnAnswerForPeople(t *testing.T) {
 		{upstream.Conflict, v1alpha1.ReasonUpstreamConflict, false, shortRetry},
 	} {
 		got := fail(setback{}, "it cannot be made", upstream.Errorf(tc.class, "no"), noon)
-		want := setback{failures: 1, notBefore: noon.Add(tc.pause), trouble: &rotation.Problem{
+		awaited := tc.class == upstream.Pending || tc.class == upstream.AwaitingUpstreamApproval
+		want := setback{failures: 1, awaited: awaited, notBefore: noon.Add(tc.pause), trouble: &rotation.Problem{
 			Reason: tc.reason, Stalled: tc.stalled, Message: "it cannot be made: no",
 		}}
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(setback{})); diff != "" {
@@ -60,6 +61,39 @@ func TestPausesDoubleAndEnd(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("pauses (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhatIsOnlyAwaitedIsLookedAtSoon(t *testing.T) {
+	pauses := func(classes ...upstream.ErrorClass) []time.Duration {
+		var got []time.Duration
+		s := setback{}
+		for _, class := range classes {
+			s = fail(s, "x", upstream.Errorf(class, "no"), noon)
+			got = append(got, s.notBefore.Sub(noon))
+		}
+		return got
+	}
+	const fails, works, person = upstream.Retryable, upstream.Pending, upstream.AwaitingUpstreamApproval
+	for name, tc := range map[string]struct{ got, want []time.Duration }{
+		"work of the upstream, every half a minute at last": {
+			pauses(works, works, works, works, works, works),
+			[]time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 30 * time.Second, 30 * time.Second},
+		},
+		"a person, every two minutes at last": {
+			pauses(person, person, person, person, person, person),
+			[]time.Duration{10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second, 2 * time.Minute, 2 * time.Minute},
+		},
+		"work that began after failures": {
+			pauses(fails, fails, fails, works, works), []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second, 2 * time.Second, 4 * time.Second},
+		},
+		"a failure after much work": {
+			pauses(works, works, works, works, fails, fails), []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 2 * time.Second, 4 * time.Second},
+		},
+	} {
+		if diff := cmp.Diff(tc.want, tc.got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
 	}
 }
 

@@ -72,10 +72,18 @@ func (r *Reconciler) revoke(ctx context.Context, s *scope, step rotation.Step) e
 			m.setback = setback{notBefore: m.absentSince.Add(s.capabilities.Settle)}
 		default:
 			m.absentSince = time.Time{}
-			m.setback = fail(m.setback, fmt.Sprintf("version %d cannot be revoked", v.Number), err, now)
+			m.setback = fail(m.setback, alive(v, upstream.ClassOf(err)), err, now)
 		}
 	})
 	return nil
+}
+
+// alive says what a call that ended nothing was about.
+func alive(v *journal.Version, class upstream.ErrorClass) string {
+	if class == upstream.Pending {
+		return fmt.Sprintf("version %d is being revoked", v.Number)
+	}
+	return fmt.Sprintf("version %d cannot be revoked", v.Number)
 }
 
 // tellSealed has it said that a version waits for a key. It is read again with the next
