@@ -58,6 +58,7 @@ var end = []rule{
 	holdForApproval,
 	holdMassDeletion,
 	holdForIssuers,
+	holdForDeliveries,
 	holdWhileInUse,
 	retireAll,
 	retainTerminating,

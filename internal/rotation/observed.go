@@ -32,6 +32,8 @@ type Observed struct {
 	Consumers Consumers
 	// Logins are the issuers that log in with the credential.
 	Logins []Login
+	// Deliveries are where else the published version is written.
+	Deliveries []Delivery
 	// Workloads are those that are restarted for a new version; they count only while Fresh has
 	// FactWorkloads.
 	Workloads Workloads

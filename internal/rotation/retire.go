@@ -54,7 +54,7 @@ func finishRetirements(s *situation) *Step {
 func (s *situation) awaitWorkloads(v *Version) (look *Step, waits bool) {
 	switch {
 	case s.ending():
-		return nil, s.serves(v) // pods are waited for before anything is retired
+		return nil, s.serves(v) || s.feeds(v) // pods are waited for before anything is retired
 	case !s.dispensable(v):
 		// Revoking it now would leave workloads with a dead credential. Its successor is
 		// due at once instead.
@@ -68,6 +68,10 @@ func (s *situation) awaitWorkloads(v *Version) (look *Step, waits bool) {
 	}
 	if s.awaitLogins(v) {
 		s.noteLogins(v)
+		return nil, true
+	}
+	if s.awaitDeliveries(v) {
+		s.noteDeliveries(v)
 		return nil, true
 	}
 	if look, waits = s.awaitUptake(v); look != nil {
@@ -232,6 +236,8 @@ func retirePredecessors(s *situation) *Step {
 		switch step := s.retire(v); {
 		case step != nil && s.awaitLogins(v):
 			s.noteLogins(v)
+		case step != nil && s.awaitDeliveries(v):
+			s.noteDeliveries(v)
 		case step != nil && waits:
 			s.noteUptake(v)
 		case step != nil && referred:

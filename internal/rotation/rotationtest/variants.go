@@ -76,6 +76,7 @@ func Variants() []*Variant {
 		{Name: "five versions at a time", Capabilities: with(func(c *rotation.Capabilities) { c.MaxLive = 5 }), Policy: onRequest},
 		{Name: "pods are waited for", Capabilities: of(WriteAhead), Policy: withUptake(true), Dimensions: []func() Dimension{newWorkload}},
 		{Name: "an issuer logs in with it", Capabilities: of(WriteAhead), Policy: onRequest, Dimensions: []func() Dimension{newLogin}},
+		{Name: "it is delivered elsewhere", Capabilities: of(WriteAhead), Policy: onRequest, Dimensions: []func() Dimension{newDelivery}},
 		Restarting(),
 		Named(),
 		{Name: "a workload names a version", Capabilities: of(WriteAhead), Policy: Named().Policy, Dimensions: []func() Dimension{newBusyCopies}},
