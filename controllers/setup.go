@@ -103,24 +103,24 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if o.clusterKinds() {
 		store.Keys = &journal.Keys{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: o.OperatorNamespace}
 	}
+	tenants := cloudintegration.New(mgr, cloudintegration.Options{
+		Server: o.Clock, Observe: calls.Observer, Store: store, ClusterID: o.ClusterID, ObserveOnly: o.ObserveOnly,
+		Transport: upstream.TransportOptions{
+			AllowPlainHTTP: o.AllowInsecureUpstreams, AllowLoopback: o.AllowInsecureUpstreams, UserAgent: "claviger/" + o.Version, Timeout: rotation.CallTime,
+		},
+	})
 	credentials := &credential.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Store: store,
-		Issuers: issuers{accounts}, Shape: o.Registry.Shape, Guard: guard, Decisions: decisions, Pods: consumers.NewFinder(mgr.GetAPIReader(), o.Clock), Clock: o.Clock, Events: mgr.GetEventRecorder("claviger"), Metrics: counters,
+		Issuers: issuers{accounts}, Deliveries: deliveries{tenants}, Shape: o.Registry.Shape, Guard: guard, Decisions: decisions, Pods: consumers.NewFinder(mgr.GetAPIReader(), o.Clock), Clock: o.Clock, Events: mgr.GetEventRecorder("claviger"), Metrics: counters,
 		Options: credential.Options{ClusterID: o.ClusterID, Holder: o.Holder, ObserveOnly: o.ObserveOnly, ClusterKinds: o.clusterKinds(), OperatorNamespace: o.OperatorNamespace, OrphanAge: o.OrphanAge, UptakePause: o.UptakePause, Restarts: o.RestartsPerNamespace, Boundary: o.Boundary},
 	}
-	if err := credentials.SetupWithManager(ctx, mgr, o.Workers, accounts.Changed()); err != nil {
+	if err := credentials.SetupWithManager(ctx, mgr, o.Workers, accounts.Changed(), tenants.Changed()); err != nil {
 		return fmt.Errorf("set up credentials: %w", err)
 	}
 	if err := policy.Setup(mgr, o.Clock, credentials.UnderWay, o.clusterKinds()); err != nil {
 		return fmt.Errorf("set up policies: %w", err)
 	}
-	err = cloudintegration.Setup(mgr, cloudintegration.Options{
-		Server: o.Clock, Observe: calls.Observer,
-		Transport: upstream.TransportOptions{
-			AllowPlainHTTP: o.AllowInsecureUpstreams, AllowLoopback: o.AllowInsecureUpstreams, UserAgent: "claviger/" + o.Version, Timeout: rotation.CallTime,
-		},
-	})
-	if err != nil {
+	if err := tenants.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("set up tenants of Cloud Integration: %w", err)
 	}
 	// Channels are a kind of the cluster; and who only observes a clone tells nobody that what
@@ -135,6 +135,14 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("set up notifications: %w", err)
 	}
 	return nil
+}
+
+// deliveries shows to the credentials what is known of where they are delivered.
+type deliveries struct{ tenants *cloudintegration.Reconciler }
+
+func (d deliveries) Delivered(tenant types.NamespacedName, uid types.UID, form v1alpha1.DeliveryForm, alias string) (credential.Delivered, bool) {
+	told, ok := d.tenants.Delivered(tenant, uid, form, alias)
+	return credential.Delivered(told), ok
 }
 
 // issuers shows the accounts to the credentials in the planner's words.

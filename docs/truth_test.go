@@ -239,7 +239,7 @@ func TestFlagsMetricsAndEventsAreListed(t *testing.T) {
 	}{
 		{"Flags", "(?m)^\\| `--([a-z-]+)` \\|", `flags\.(?:\w+Var\([^,]+, |Bool\(|String\()"([a-z-]+)"`, []string{page(t, "main.go")}},
 		{"Metrics", "(?m)^\\| `(claviger_\\w+)` \\|", `"(claviger_[a-z_]+)"`, operator},
-		{"Events", "(?m)^\\| `([A-Z]\\w+)` \\|", `(?:\.event\(s, |Eventf\((?:g\.issuer|policy), nil, )corev1\.EventType\w+, (?:"|v1alpha1\.Reason)(\w+)`, operator},
+		{"Events", "(?m)^\\| `([A-Z]\\w+)` \\|", `(?:\.event\(s, |Eventf\((?:g\.issuer|policy|tenant), nil, )corev1\.EventType\w+, (?:"|v1alpha1\.Reason)(\w+)`, operator},
 	} {
 		t.Run(table.title, func(t *testing.T) {
 			listed := mentions(table.row, section(t, "docs/operations.md", table.title))

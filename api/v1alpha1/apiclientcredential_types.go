@@ -46,6 +46,9 @@ type APIClientCredential struct {
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.centraSite), has(self.cloudFoundry), has(self.ibmAPIConnect), has(self.sapNeo), has(self.venafi), has(self.webMethodsGateway), has(self.webMethodsPortal)].filter(x, x).size() == 1",message="exactly one upstream must be set: centraSite, cloudFoundry, ibmAPIConnect, sapNeo, venafi, webMethodsGateway or webMethodsPortal"
 // +kubebuilder:validation:XValidation:rule="has(self.centraSite) == has(oldSelf.centraSite) && has(self.cloudFoundry) == has(oldSelf.cloudFoundry) && has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.venafi) == has(oldSelf.venafi) && has(self.webMethodsGateway) == has(oldSelf.webMethodsGateway) && has(self.webMethodsPortal) == has(oldSelf.webMethodsPortal)",message="the upstream of a credential is immutable: make a new credential, move the workloads, delete this one"
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.deliver) || self.deliver.all(d, d.as == 'KeyPair' ? has(self.cloudFoundry) || has(self.venafi) && has(self.venafi.certificate) : !has(self.venafi))",message="deliver: this upstream makes nothing that can be written so: a KeyPair needs a certificate and its key, the other forms a client id and secret"
+// +kubebuilder:validation:XValidation:rule="!has(self.deliver) || !has(self.ibmAPIConnect) || self.deliver.all(d, d.as != 'OAuth2ClientCredentials' || has(d.oauth2) && has(d.oauth2.tokenServiceURL))",message="deliver: IBM API Connect tells no token endpoint: set oauth2.tokenServiceURL"
 type APIClientCredentialSpec struct {
 	// IssuerRef names the account that the credential is created with. Immutable:
 	// a credential lives in one upstream.
@@ -119,6 +122,16 @@ type APIClientCredentialSpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
 	Rollout []RolloutTarget `json:"rollout,omitempty"`
+
+	// Deliver lists tenants of SAP Cloud Integration that the published version is written into as
+	// well. The version before is not revoked until each of them holds its successor and no flow
+	// can go on with what it has read before. At most 4 entries.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=4
+	// +kubebuilder:validation:XValidation:rule="self.all(d, self.exists_one(e, e.tenantRef.name == d.tenantRef.name && e.alias == d.alias))",message="an alias of a tenant can be delivered to once"
+	Deliver []Delivery `json:"deliver,omitempty"`
 
 	// Adopt takes over a credential that exists upstream already, as version 1, before anything
 	// is issued: it is verified, published, renewed and revoked like one that Claviger made.

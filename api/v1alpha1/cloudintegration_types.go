@@ -4,9 +4,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// CloudIntegrationTenant is a tenant of SAP Cloud Integration that is read again and again, so
+// CloudIntegrationTenant is a tenant of SAP Cloud Integration. It is read again and again, so
 // that people see which of its deployed flows use which alias of security material, which aliases
-// nobody manages, and which managed ones nobody uses. Nothing in the tenant is changed.
+// nobody manages, and which managed ones nobody uses. Credentials that name it in spec.deliver
+// are written into it; nothing else in the tenant is changed.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -61,7 +62,7 @@ type CloudIntegrationTenantSpec struct {
 	// +kubebuilder:validation:MaxLength=65536
 	CABundle string `json:"caBundle,omitempty"`
 
-	// Login is the client that reads.
+	// Login is the client that reads, and that writes what is delivered.
 	//
 	// +required
 	Login CloudIntegrationLogin `json:"login"`
@@ -77,7 +78,8 @@ type CloudIntegrationTenantSpec struct {
 	RescanAfter metav1.Duration `json:"rescanAfter,omitempty"`
 
 	// Aliases are those of the tenant's security material that are managed, by whatever brings
-	// them there. Without any, nothing is reported as managed by nobody.
+	// them there; those that credentials deliver need not be named. Without any, nothing is
+	// reported as managed by nobody.
 	//
 	// +optional
 	// +listType=map
@@ -122,8 +124,8 @@ type CloudIntegrationTenantStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// Conditions: Ready says whether the tenant can be read. Attention says that aliases are used
-	// and do not exist, are used and managed by nobody, or are managed and unused, or that not
+	// Conditions: Ready says whether the tenant can be read. Attention says that something cannot be
+	// delivered, that aliases are used and do not exist, are used and managed by nobody, or are managed and unused, or that not
 	// all flows could be read. Stalled stands here while a person has to change something first.
 	//
 	// +optional
@@ -149,6 +151,16 @@ type CloudIntegrationTenantStatus struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=256
 	Aliases []AliasUse `json:"aliases,omitempty"`
+
+	// Deliveries are what credentials of this namespace have written into the tenant, by alias;
+	// the first 256.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=alias
+	// +listMapKey=credential
+	// +kubebuilder:validation:MaxItems=256
+	Deliveries []DeliveryStatus `json:"deliveries,omitempty"`
 
 	// Incomplete names flows of which not everything could be read; the first 32. As long as
 	// there is one, that no use of an alias was found proves nothing.

@@ -40,6 +40,9 @@ const (
 	// ConditionLoginStalled is True while an issuer that logs in with the credential does not get
 	// on to the published version although the overlap of an earlier one has passed.
 	ConditionLoginStalled = "LoginStalled"
+	// ConditionDeliveryStalled is True while a delivery of spec.deliver cannot be made, or is not
+	// made although the overlap of an earlier version has passed.
+	ConditionDeliveryStalled = "DeliveryStalled"
 	// ConditionNoConsumersSeen is True while a policy with uptake.mode Consumers applies and no
 	// pod that uses the Secret was seen: the overlap alone decides.
 	ConditionNoConsumersSeen = "NoConsumersSeen"
@@ -84,6 +87,15 @@ const (
 	// ReasonLoginPending: the overlap has passed a while ago, and an issuer that logs in with the
 	// credential has not logged in with the new version.
 	ReasonLoginPending = "LoginPending"
+	// ReasonWaitingForDelivery: the overlap has passed, and a tenant that spec.deliver names does
+	// not hold the new version yet, or its flows may still go on with the old one.
+	ReasonWaitingForDelivery = "WaitingForDelivery"
+	// ReasonDeliveryPending: what spec.deliver names does not get on to the published version; the
+	// message says which and why.
+	ReasonDeliveryPending = "DeliveryPending"
+	// ReasonWithdrawing: the credential is being deleted, and is taken out of the tenants that
+	// spec.deliver names before it is revoked.
+	ReasonWithdrawing = "Withdrawing"
 	// ReasonWaitingForUptake: the overlap has passed, and pods may still use the old version.
 	ReasonWaitingForUptake = "WaitingForUptake"
 	// ReasonWaitingForReferences: the overlap has passed, and a pod or a template still refers to
@@ -100,14 +112,16 @@ const (
 	ReasonRolloutHeld = "RolloutHeld"
 	// ReasonInvalidRollout: spec.rollout cannot be used as written.
 	ReasonInvalidRollout = "InvalidRollout"
+	// ReasonInvalidDelivery: spec.deliver asks for something that the credential will not have.
+	ReasonInvalidDelivery = "InvalidDelivery"
 	// ReasonClockDecides: no pod uses the Secret, so the overlap alone says when an earlier
 	// version is revoked. What is no pod is not seen.
 	ReasonClockDecides = "ClockDecides"
 	// ReasonPodsUnreadable: the pods of the namespace cannot be listed for more than a minute, so
 	// nothing is revoked that one of them may use.
 	ReasonPodsUnreadable = "PodsUnreadable"
-	// ReasonInUse: the credential is being deleted, and pods use its Secret or issuers log in
-	// with it.
+	// ReasonInUse: the credential is being deleted, and pods use its Secret, issuers log in
+	// with it, or flows use where it is delivered.
 	ReasonInUse = "InUse"
 	// ReasonMassDeletion: more credentials of the issuer are being deleted at once than is
 	// plausible, so none of them is revoked.
@@ -279,6 +293,9 @@ const (
 	ReasonScanned = "Scanned"
 	// ReasonScanning: the tenant is being read for the first time, or with a new spec.
 	ReasonScanning = "Scanning"
+	// ReasonDeliveriesFailing: credentials cannot be written into the tenant; the message says which
+	// and why.
+	ReasonDeliveriesFailing = "DeliveriesFailing"
 	// ReasonAliasesMissing: deployed flows use aliases that do not exist in the tenant.
 	ReasonAliasesMissing = "AliasesMissing"
 	// ReasonAliasesUnmanaged: deployed flows use aliases that nobody manages.

@@ -7,5 +7,5 @@ import "embed"
 
 // Manifests holds the policies and their bindings, one file each.
 //
-//go:embed journal.yaml logins.yaml requests.yaml finalizers.yaml adoptions.yaml rollouts.yaml passwords.yaml approvals.yaml requesters.yaml deletions.yaml
+//go:embed journal.yaml logins.yaml requests.yaml finalizers.yaml adoptions.yaml rollouts.yaml deliveries.yaml passwords.yaml approvals.yaml requesters.yaml deletions.yaml
 var Manifests embed.FS

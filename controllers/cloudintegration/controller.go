@@ -1,13 +1,14 @@
-// Package cloudintegration reads the tenants that CloudIntegrationTenants name and says which
-// flows use which alias. The one idea: a scan is many calls, and each reconcile makes one of
-// them, so that a tenant with a thousand flows holds no worker from others; what is
-// concluded from a whole scan is a function without effects.
+// Package cloudintegration reads the tenants that CloudIntegrationTenants name, says which
+// flows use which alias, and writes into them what credentials deliver there. The one idea: a
+// scan is many calls, and each reconcile makes one of them, so that a tenant with a thousand
+// flows holds no worker from others; what is concluded from a whole scan is a function without
+// effects. Deliveries go the same way: one entry is read or written at a time, by nobody else
+// (keystores want that), and decide.go says what is next and does nothing.
 package cloudintegration
 
 import (
 	"context"
-	"fmt"
-	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -51,6 +52,12 @@ type Options struct {
 	Server ServerClock
 	// Transport carries the calls.
 	Transport upstream.TransportOptions
+	// Store reads the versions that are delivered.
+	Store journal.Store
+	// ClusterID is part of the mark that tells what we have delivered.
+	ClusterID string
+	// ObserveOnly writes nothing into a tenant.
+	ObserveOnly bool
 	// Observe, if set, is told of every call of an upstream of that name.
 	Observe func(member string) func(operation, result string, took, waited time.Duration)
 }
@@ -62,8 +69,12 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	Options  Options
 
+	changed chan event.GenericEvent
+
 	mu      sync.Mutex
 	records map[types.NamespacedName]*record
+	// board is what the credentials are told.
+	board map[types.NamespacedName]map[place]Told
 }
 
 // record is what this process knows of a tenant. Losing it costs one scan.
@@ -73,6 +84,7 @@ type record struct {
 	// scanner has its settings from, and login what it logs in with.
 	tried, opened int64
 	login         map[string]material.Secret
+	api           *scanning.Tenant
 	scanner       *scanning.Scanner
 	// busy: a scan is under way.
 	busy bool
@@ -83,19 +95,51 @@ type record struct {
 	retryAt   time.Time
 	// trouble is what keeps the tenant from being read; nil if nothing does.
 	trouble *finding
+
+	// wants are the deliveries as they were gathered last, with the tenant's generation, and held
+	// what is known of each.
+	wants    []want
+	gathered int64
+	held     map[place]*held
+	// public is what is no secret of the versions that are delivered, by nonce.
+	public map[string]*public
+	// quietUntil: the tenant wants no call about its security material before.
+	quietUntil time.Time
 }
 
-// Setup adds the controller to a manager.
-func Setup(mgr ctrl.Manager, options Options) error {
-	r := &Reconciler{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("claviger"), Options: options, records: map[types.NamespacedName]*record{}}
-	// Who comes or goes decides who manages an alias; no update of a credential does.
-	comings := builder.WithPredicates(predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }})
+// hurried: a deletion waits to know who uses an alias.
+func (rec *record) hurried() bool {
+	return slices.ContainsFunc(rec.wants, func(w want) bool { return w.leaving && w.kept })
+}
+
+// news is how many credentials can be told of at a time before whoever tells has to wait.
+const news = 256
+
+// New makes a reconciler, which credentials can ask before it runs.
+func New(mgr ctrl.Manager, options Options) *Reconciler {
+	return &Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("claviger"), Options: options,
+		records: map[types.NamespacedName]*record{}, board: map[types.NamespacedName]map[place]Told{}, changed: make(chan event.GenericEvent, news),
+	}
+}
+
+// SetupWithManager adds the controller to a manager.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	// Who comes or goes decides who manages an alias, and the spec what is delivered. What is
+	// published, and what is being revoked, is told by Secrets.
+	wanted := builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.Funcs{UpdateFunc: beganToLeave}))
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("cloudintegrationtenant").
 		For(&v1alpha1.CloudIntegrationTenant{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.APIClientCredential{}, handler.EnqueueRequestsFromMapFunc(r.tenantsBeside), comings).
+		Watches(&v1alpha1.APIClientCredential{}, handler.EnqueueRequestsFromMapFunc(r.tenantsOf), wanted).
+		WatchesMetadata(&corev1.Secret{}, handler.EnqueueRequestsFromMapFunc(r.tenantsOfSecret)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: tenantsAtOnce}).
 		Complete(r)
+}
+
+// beganToLeave passes the update that deletes a credential.
+func beganToLeave(e event.UpdateEvent) bool {
+	return e.ObjectOld.GetDeletionTimestamp() == nil && e.ObjectNew.GetDeletionTimestamp() != nil
 }
 
 // tenantsBeside are those of a credential's namespace that name it.
@@ -118,11 +162,12 @@ func (r *Reconciler) tenantsBeside(ctx context.Context, credential client.Object
 
 // +kubebuilder:rbac:groups=credentials.claviger.dev,resources=cloudintegrationtenants,verbs=get;list;watch
 // +kubebuilder:rbac:groups=credentials.claviger.dev,resources=cloudintegrationtenants/status,verbs=update;patch
-// +kubebuilder:rbac:groups="",resources=secrets,verbs=get
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
 // +kubebuilder:rbac:groups=credentials.claviger.dev,resources=apiclientcredentials,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
-// Reconcile makes one step of a scan if one is due, and says what is known.
+// Reconcile reads or writes one entry that is delivered, or makes one step of a scan if one is
+// due, and says what is known. What is delivered goes first: a scan takes minutes.
 func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.Result, error) {
 	tenant := &v1alpha1.CloudIntegrationTenant{}
 	if err := r.Client.Get(ctx, request.NamespacedName, tenant); err != nil || tenant.DeletionTimestamp != nil {
@@ -132,9 +177,21 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	rec := r.recordOf(request.NamespacedName, tenant)
+	delivered, again, err := r.deliver(ctx, tenant, rec)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	r.announce(ctx, request.NamespacedName, rec)
+	if delivered {
+		return ctrl.Result{RequeueAfter: atOnce}, nil
+	}
 	if due(tenant, rec, r.Options.Server.Now()) <= 0 {
+		before := rec.found
 		if err := r.step(ctx, tenant, rec); err != nil {
 			return ctrl.Result{}, err
+		}
+		if rec.found != before && len(rec.wants) > 0 {
+			again = r.Options.Server.Now() // a deletion may have waited to know who uses an alias
 		}
 		if rec.busy && rec.trouble == nil && tenant.Status.ObservedGeneration == tenant.Generation {
 			return ctrl.Result{RequeueAfter: atOnce}, nil
@@ -146,7 +203,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, request ctrl.Request) (ctrl.
 		}
 		return ctrl.Result{}, err
 	}
-	return ctrl.Result{RequeueAfter: max(due(tenant, rec, r.Options.Server.Now()), atOnce)}, nil
+	now := r.Options.Server.Now()
+	pause := due(tenant, rec, now)
+	if !again.IsZero() {
+		pause = min(pause, again.Sub(now))
+	}
+	return ctrl.Result{RequeueAfter: max(pause, atOnce)}, nil
 }
 
 // step begins a scan or makes its next call, and notes how that went.
@@ -175,52 +237,27 @@ func (r *Reconciler) step(ctx context.Context, tenant *v1alpha1.CloudIntegration
 	return nil
 }
 
-// begin reads the login and opens the tenant with it, unless both are as they were.
+// begin opens the tenant for a scan.
 func (r *Reconciler) begin(ctx context.Context, tenant *v1alpha1.CloudIntegrationTenant, rec *record) error {
-	now, name := r.Options.Server.Now(), tenant.Spec.Login.SecretRef.Name
 	rec.tried, rec.trouble, rec.busy = tenant.Generation, nil, false
-	secret := &corev1.Secret{}
-	err := r.Live.Get(ctx, types.NamespacedName{Namespace: tenant.Namespace, Name: name}, secret)
+	stopped, err := r.open(ctx, tenant, rec)
 	switch {
-	case apierrors.IsNotFound(err):
-		rec.fail(now, finding{
-			reason:  v1alpha1.ReasonLoginSecretNotFound,
-			message: fmt.Sprintf("Secret %s, which holds the login, does not exist in this namespace.", name),
-		})
-		return nil
 	case err != nil:
-		return fmt.Errorf("read the login Secret: %w", err)
-	}
-	login := make(map[string]material.Secret, len(secret.Data))
-	for key, value := range secret.Data {
-		login[key] = material.New(string(value))
-	}
-	if rec.scanner != nil && rec.opened == tenant.Generation && maps.EqualFunc(rec.login, login, material.Secret.Equal) {
+		return err
+	case stopped != nil:
+		rec.fail(r.Options.Server.Now(), *stopped)
+	default:
 		rec.busy = true
-		return nil
 	}
-	transport := r.Options.Transport
-	transport.CABundle = []byte(tenant.Spec.CABundle)
-	if r.Options.Observe != nil {
-		transport.Observe = r.Options.Observe("cloudIntegration")
-	}
-	opened, err := scanning.Open(scanning.Settings{URL: tenant.Spec.URL, TokenURL: tenant.Spec.TokenURL, Login: login, Transport: transport, Now: r.Options.Server.Now})
-	if err != nil {
-		rec.failed(err, name, now)
-		return nil
-	}
-	if rec.scanner == nil {
-		rec.scanner = scanning.NewScanner(opened)
-	} else {
-		rec.scanner.Use(opened)
-	}
-	rec.login, rec.opened, rec.busy = login, tenant.Generation, true
 	return nil
 }
 
 // project writes the status if it changed.
 func (r *Reconciler) project(ctx context.Context, tenant *v1alpha1.CloudIntegrationTenant, rec *record) error {
 	exists := map[string]bool{}
+	for _, w := range rec.wants {
+		exists[w.name] = true
+	}
 	for _, alias := range tenant.Spec.Aliases {
 		if alias.Credential == "" {
 			continue
@@ -242,6 +279,15 @@ func (r *Reconciler) project(ctx context.Context, tenant *v1alpha1.CloudIntegrat
 	}
 	for _, name := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionAttention} {
 		r.tell(tenant, name, meta.FindStatusCondition(before.Conditions, name))
+	}
+	for _, d := range after.Deliveries {
+		same := func(b v1alpha1.DeliveryStatus) bool {
+			return b.Alias == d.Alias && b.Credential == d.Credential && b.As == d.As
+		}
+		i := slices.IndexFunc(before.Deliveries, same)
+		if d.Current && (i < 0 || !before.Deliveries[i].Current || before.Deliveries[i].Version != d.Version) {
+			r.Recorder.Eventf(tenant, nil, corev1.EventTypeNormal, "Delivered", "Deliver", "Alias %s holds version %d of APIClientCredential %s.", d.Alias, d.Version, d.Credential)
+		}
 	}
 	return nil
 }
@@ -276,4 +322,5 @@ func (r *Reconciler) forget(key types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.records, key)
+	delete(r.board, key)
 }

@@ -56,6 +56,12 @@ func due(tenant *v1alpha1.CloudIntegrationTenant, rec *record, now time.Time) ti
 	case rec.tried != tenant.Generation || last.IsZero():
 		return 0
 	}
+	if rec.hurried() {
+		if rec.found == nil {
+			return 0
+		}
+		return last.Add(min(lookAgain, tenant.Spec.RescanAfter.Duration)).Sub(now)
+	}
 	return last.Add(tenant.Spec.RescanAfter.Duration).Sub(now)
 }
 
@@ -111,8 +117,11 @@ func projected(tenant *v1alpha1.CloudIntegrationTenant, rec *record, exists map[
 	if rec.found != nil {
 		at := metav1.NewTime(rec.scannedAt.Truncate(time.Second))
 		status.ScannedAt = &at
-		status.Counts, status.Aliases, status.Incomplete = summary(tenant.Spec.Aliases, exists, *rec.found)
-		if reason, message := attention(tenant.Spec.Aliases, &status); reason == "" {
+		status.Counts, status.Aliases, status.Incomplete = summary(managed(tenant, rec), exists, *rec.found)
+	}
+	status.Deliveries = rec.deliveries(status.Deliveries, now.Time)
+	if rec.found != nil || scannedBefore(&status) || len(rec.wants) > 0 {
+		if reason, message := attention(managed(tenant, rec), &status); reason == "" {
 			meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionAttention)
 		} else {
 			set(v1alpha1.ConditionAttention, metav1.ConditionTrue, reason, message)
@@ -136,6 +145,54 @@ func projected(tenant *v1alpha1.CloudIntegrationTenant, rec *record, exists map[
 			fmt.Sprintf("%d flows use %d aliases.", status.Counts.Flows, status.Counts.Used))
 	}
 	return status
+}
+
+// managed are the aliases that the spec names, and those that are delivered.
+func managed(tenant *v1alpha1.CloudIntegrationTenant, rec *record) []v1alpha1.ManagedAlias {
+	all := slices.Clone(tenant.Spec.Aliases)
+	for i := range rec.wants {
+		w := &rec.wants[i]
+		if w.problem == "" && !slices.ContainsFunc(all, func(m v1alpha1.ManagedAlias) bool { return m.Name == w.alias }) {
+			all = append(all, v1alpha1.ManagedAlias{Name: w.alias, Credential: w.name})
+		}
+	}
+	return all
+}
+
+// deliveries are those that credentials want, as the tenant was seen. What was said of one that
+// was not read yet stands, so that a restart writes nothing.
+func (rec *record) deliveries(before []v1alpha1.DeliveryStatus, now time.Time) []v1alpha1.DeliveryStatus {
+	var all []v1alpha1.DeliveryStatus
+	for i := range rec.wants {
+		w := &rec.wants[i]
+		h := rec.held[w.place]
+		d := v1alpha1.DeliveryStatus{Alias: w.alias, Credential: w.name, As: w.spec.As, Problem: shortened(w.trouble(h, now))}
+		if said := slices.IndexFunc(before, func(b v1alpha1.DeliveryStatus) bool {
+			return b.Alias == d.Alias && b.Credential == d.Credential && b.As == d.As
+		}); !h.seen && said >= 0 {
+			d.Version, d.DeliveredAt, d.Current = before[said].Version, before[said].DeliveredAt, before[said].Current
+		}
+		if n, ours := w.holds(h.entry); h.seen && ours {
+			at := metav1.NewTime(h.since.Truncate(time.Second))
+			d.Version, d.DeliveredAt, d.Current = n.version, &at, w.judge(h) == current
+		}
+		all = append(all, d)
+	}
+	slices.SortFunc(all, func(a, b v1alpha1.DeliveryStatus) int {
+		return cmp.Or(cmp.Compare(a.Alias, b.Alias), cmp.Compare(a.Credential, b.Credential))
+	})
+	return all[:min(len(all), maxAliases)]
+}
+
+// failing are the deliveries that do not get on.
+func failing(deliveries []v1alpha1.DeliveryStatus) []string {
+	var all []string
+	for _, d := range deliveries {
+		if d.Problem != "" {
+			all = append(all, fmt.Sprintf("%s of %s: %s", d.Alias, d.Credential, d.Problem))
+		}
+	}
+	return all
 }
 
 // summary sets what a scan found against what is managed.
@@ -217,7 +274,10 @@ func urgency(state v1alpha1.AliasState) int {
 
 // attention says what people should look at; reason is empty if nothing is.
 func attention(managed []v1alpha1.ManagedAlias, status *v1alpha1.CloudIntegrationTenantStatus) (reason, message string) {
-	counts := status.Counts
+	counts := v1alpha1.AliasCounts{}
+	if status.Counts != nil {
+		counts = *status.Counts
+	}
 	unmanaged := counts.Unmanaged
 	if len(managed) == 0 {
 		unmanaged = 0 // nobody has said yet what is managed
@@ -233,6 +293,13 @@ func attention(managed []v1alpha1.ManagedAlias, status *v1alpha1.CloudIntegratio
 		parts = append(parts, part)
 	}
 	names := func(state v1alpha1.AliasState, count int32) string { return named(status.Aliases, state, count) }
+	if undelivered := failing(status.Deliveries); len(undelivered) > 0 {
+		more := ""
+		if len(undelivered) > maxNamed {
+			more = fmt.Sprintf(" and %d more", len(undelivered)-maxNamed)
+		}
+		add(v1alpha1.ReasonDeliveriesFailing, 1, "not delivered: "+strings.Join(undelivered[:min(len(undelivered), maxNamed)], "; ")+more)
+	}
 	add(v1alpha1.ReasonAliasesMissing, counts.Missing, "used and not in the tenant: "+names(v1alpha1.AliasMissing, counts.Missing))
 	add(v1alpha1.ReasonAliasesUnmanaged, unmanaged, "used and managed by nobody: "+names(v1alpha1.AliasUnmanaged, unmanaged))
 	add(v1alpha1.ReasonAliasesUnused, counts.Unused, "managed and no use was found: "+names(v1alpha1.AliasUnused, counts.Unused))

@@ -177,6 +177,7 @@ func (s *scope) describeUptake(status *v1alpha1.APIClientCredentialStatus, o rot
 	for kind, p := range map[string]*rotation.Problem{
 		v1alpha1.ConditionUptakeStalled:   rotation.UptakeStalled(o, s.policy, now),
 		v1alpha1.ConditionLoginStalled:    rotation.LoginStalled(o, s.policy, now),
+		v1alpha1.ConditionDeliveryStalled: rotation.DeliveryStalled(o, s.policy, now),
 		v1alpha1.ConditionRolloutStalled:  rotation.RolloutStalled(o, s.policy, now),
 		v1alpha1.ConditionNoConsumersSeen: unseen,
 	} {

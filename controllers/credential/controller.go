@@ -52,6 +52,26 @@ type Issuers interface {
 	Dismiss(issuer types.UID, mark upstream.Mark)
 }
 
+// Deliveries tells what is known of where credentials are delivered.
+type Deliveries interface {
+	// Delivered is what is known of one; false if its tenant has not been looked at yet.
+	Delivered(tenant types.NamespacedName, credential types.UID, form v1alpha1.DeliveryForm, alias string) (Delivered, bool)
+}
+
+// Delivered is what is known of a delivery.
+type Delivered struct {
+	// Mark is the version that was seen there; empty if none is in use. Since is since when, and
+	// SeenAt when it was seen last.
+	Mark          upstream.Mark
+	Since, SeenAt time.Time
+	// Trouble is why it does not get on; empty if nothing is wrong.
+	Trouble string
+	// Users are those that are known to use it.
+	Users []string
+	// Gone: nothing of the credential is there.
+	Gone bool
+}
+
 // Account is a snapshot of an issuer's account.
 type Account struct {
 	// Upstream is nil while Problem is set.
@@ -119,6 +139,8 @@ type Reconciler struct {
 	Live    client.Reader
 	Store   journal.Store
 	Issuers Issuers
+	// Deliveries tells of where credentials are delivered.
+	Deliveries Deliveries
 	// Shape says which fields the material of a credential will have.
 	Shape func(upstreamMember string, parameters json.RawMessage) material.Shape
 	Guard Guard
@@ -144,6 +166,7 @@ type Metrics interface {
 // +kubebuilder:rbac:groups=credentials.claviger.dev,resources=apiclientcredentials/status,verbs=update;patch
 // +kubebuilder:rbac:groups=credentials.claviger.dev,resources=apiclientcredentials/journal,verbs=update
 // +kubebuilder:rbac:groups=credentials.claviger.dev,resources=credentialissuers;rotationpolicies,verbs=get;list;watch
+// +kubebuilder:rbac:groups=credentials.claviger.dev,resources=cloudintegrationtenants,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;update;patch;delete
 // +kubebuilder:rbac:groups=credentials.claviger.dev,resources=approvalrequests;approvaldecisions,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch

@@ -69,6 +69,9 @@ func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName) (*sc
 	if err := r.gatherLogins(ctx, s); err != nil {
 		return nil, err
 	}
+	if err := r.gatherDeliveries(ctx, s); err != nil {
+		return nil, err
+	}
 	r.gatherSpec(s)
 	if err := r.gatherConsent(ctx, s); err != nil {
 		return nil, err
@@ -262,6 +265,9 @@ func (r *Reconciler) gatherSpec(s *scope) {
 	}
 	if _, err := targets(s.credential.Spec.Rollout); err != nil && s.specProblem == nil {
 		s.specProblem = &rotation.Problem{Reason: v1alpha1.ReasonInvalidRollout, Stalled: true, Message: "spec.rollout: " + err.Error()}
+	}
+	if err := deliverable(s.credential.Spec.Deliver, r.Shape(s.member, s.parameters)); err != nil && s.specProblem == nil {
+		s.specProblem = &rotation.Problem{Reason: v1alpha1.ReasonInvalidDelivery, Stalled: true, Message: "spec.deliver: " + err.Error()}
 	}
 	s.resolvePolicy()
 	s.gatherDemands()

@@ -76,6 +76,8 @@ type scope struct {
 	live int
 	// logins are the issuers that log in with the credential.
 	logins []login
+	// deliveries are where else the published version is written, in the order of the spec.
+	deliveries []delivery
 	// consumers are the pods that use the target, as this pass has seen them or an earlier
 	// one since the same publication.
 	consumers rotation.Consumers
@@ -143,6 +145,7 @@ func (s *scope) observe() rotation.Observed {
 	o.Consent = s.observeConsent(s.now)
 	o.Target = s.observeTarget()
 	o.Logins = s.observeLogins()
+	o.Deliveries = s.observeDeliveries(o.Target.Published)
 	o.Consumers = s.consumers
 	if !s.fresh.Has(rotation.FactConsumers) {
 		o.Consumers = s.memory.seen(s.uid, o.Target.PublishedAt)

@@ -25,8 +25,9 @@ import (
 const IndexIssuer = "spec.issuerRef.name"
 
 // SetupWithManager wires the reconciler. changed tells of issuers whose account
-// became usable or whose verdict has news.
-func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, workers int, changed <-chan event.GenericEvent) error {
+// became usable or whose verdict has news, delivered of credentials of whose deliveries something
+// else is known.
+func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, workers int, changed, delivered <-chan event.GenericEvent) error {
 	r.memory, r.slots, r.restarts = newMemory(), newSlots(), newRestarts()
 	if err := indexFields(ctx, mgr); err != nil {
 		return err
@@ -53,6 +54,8 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager, wor
 		Watches(&v1alpha1.CredentialIssuer{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfIssuer), asked).
 		Watches(&v1alpha1.RotationPolicy{}, handler.EnqueueRequestsFromMapFunc(r.credentialsOfNamespace), asked).
 		WatchesRawSource(source.Channel(changed, handler.EnqueueRequestsFromMapFunc(r.credentialsOfIssuer))).
+		WatchesRawSource(source.Channel(delivered, &handler.EnqueueRequestForObject{})).
+		Watches(&v1alpha1.CloudIntegrationTenant{}, handler.EnqueueRequestsFromMapFunc(r.deliveredTo), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
 		Complete(r)
 }

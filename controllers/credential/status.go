@@ -81,6 +81,9 @@ func (r *Reconciler) tellNew(s *scope, before, after []metav1.Condition) {
 	if c := appeared(v1alpha1.ConditionLoginStalled); c != nil {
 		r.event(s, corev1.EventTypeWarning, "LoginStalled", "Project", "%s", c.Message)
 	}
+	if c := appeared(v1alpha1.ConditionDeliveryStalled); c != nil {
+		r.event(s, corev1.EventTypeWarning, "DeliveryStalled", "Project", "%s", c.Message)
+	}
 }
 
 // underWay reports whether the newest version is between intent and publication.
@@ -282,7 +285,7 @@ func rotating(o rotation.Observed, step rotation.Step, now time.Time) *rotation.
 	}
 	switch step.Notice.Reason {
 	case v1alpha1.ReasonOverlap, v1alpha1.ReasonRetiring, v1alpha1.ReasonWaitingForWindow, v1alpha1.ReasonWaitingForUptake, v1alpha1.ReasonWaitingForReferences, v1alpha1.ReasonUptakeDeadlinePassed,
-		v1alpha1.ReasonWaitingForLogin, v1alpha1.ReasonLoginPending,
+		v1alpha1.ReasonWaitingForLogin, v1alpha1.ReasonLoginPending, v1alpha1.ReasonWaitingForDelivery, v1alpha1.ReasonDeliveryPending,
 		v1alpha1.ReasonApprovalPending, v1alpha1.ReasonRollingOut, v1alpha1.ReasonRolloutHeld:
 		return step.Notice
 	case v1alpha1.ReasonIssuing, v1alpha1.ReasonVerifying:

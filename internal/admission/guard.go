@@ -34,7 +34,7 @@ const (
 	lookTimeout = 15 * time.Second
 )
 
-// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingadmissionpolicies;validatingadmissionpolicybindings,resourceNames=claviger-journal;claviger-requesters;claviger-deletions;claviger-decisions;claviger-approvals;claviger-logins;claviger-tenants;claviger-requests;claviger-adoptions;claviger-rollouts;claviger-passwords;claviger-finalizers,verbs=get
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingadmissionpolicies;validatingadmissionpolicybindings,resourceNames=claviger-journal;claviger-requesters;claviger-deletions;claviger-decisions;claviger-approvals;claviger-logins;claviger-tenants;claviger-requests;claviger-adoptions;claviger-rollouts;claviger-deliveries;claviger-passwords;claviger-finalizers,verbs=get
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=create
 
 // Guard answers whether the policies are in force. It remembers its answers, so it may

@@ -92,6 +92,8 @@ var (
 		"Deployed flows of which not everything could be read: as long as there are any, an unused alias proves nothing.", []string{"namespace", "name"}, nil)
 	aliasFlows = prometheus.NewDesc("claviger_alias_flows",
 		"Deployed flows that use an alias, for the aliases that the tenant's status lists.", []string{"namespace", "name", "alias", "state"}, nil)
+	deliveryCurrent = prometheus.NewDesc("claviger_delivery_current",
+		"1 if an alias of a tenant holds the version that the Secret of its credential holds, else 0.", []string{"namespace", "name", "alias", "credential"}, nil)
 )
 
 // fleet reads all objects at every scrape.
@@ -103,7 +105,7 @@ type fleet struct {
 
 // Describe implements prometheus.Collector.
 func (f *fleet) Describe(descriptions chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{credentialReady, credentialDue, credentialsOverdue, issuerReady, suspectedOrphans, tenantReady, tenantAliases, tenantIncomplete, aliasFlows} {
+	for _, d := range []*prometheus.Desc{credentialReady, credentialDue, credentialsOverdue, issuerReady, suspectedOrphans, tenantReady, tenantAliases, tenantIncomplete, aliasFlows, deliveryCurrent} {
 		descriptions <- d
 	}
 }
@@ -171,6 +173,13 @@ func collectTenants(tenants []v1alpha1.CloudIntegrationTenant, gauge func(*prome
 	for i := range tenants {
 		t := &tenants[i]
 		gauge(tenantReady, ready(t.Status.Conditions), t.Namespace, t.Name)
+		for _, d := range t.Status.Deliveries {
+			value := 0.0
+			if d.Current {
+				value = 1
+			}
+			gauge(deliveryCurrent, value, t.Namespace, t.Name, d.Alias, d.Credential)
+		}
 		counts := t.Status.Counts
 		if counts == nil {
 			continue // it was never read

@@ -508,6 +508,45 @@ func TestRestartingNeedsTheRightToPatch(t *testing.T) {
 	}
 }
 
+func TestDeliveringNeedsTheVerbDeliver(t *testing.T) {
+	namespace := newNamespace(t, "delivery")
+	base := object(t, credential)
+	const (
+		toProduction = `{"tenantRef":{"name":"production"},"alias":"A","as":"UserCredentials","keptFor":"1h"}`
+		another      = `{"tenantRef":{"name":"production"},"alias":"B","as":"UserCredentials","keptFor":"1h"}`
+		toTest       = `{"tenantRef":{"name":"test"},"alias":"A","as":"UserCredentials","keptFor":"1h"}`
+		refusal      = "you have no verb deliver on cloudintegrationtenants "
+	)
+	create(t, credentials, namespace, base)
+	create(t, credentials, namespace, changed(t, base, `{metadata: {name: delivered}, spec: {secret: {name: delivered-api}, deliver: [`+toTest+`]}}`))
+	const everyDay = "get,list,watch,create,update,patch,delete apiclientcredentials"
+	editor := tenant(t, namespace, "delivery-editor", everyDay, "get,list,watch,create,update,patch,delete cloudintegrationtenants")
+	owner := tenant(t, namespace, "delivery-owner", everyDay, "deliver cloudintegrationtenants production")
+	deliver := func(name, entries string) func(context.Context, dynamic.ResourceInterface) error {
+		return patching(name, `{"spec":{"deliver":[`+entries+`]}}`)
+	}
+	for _, test := range []struct {
+		name    string
+		client  *dynamic.DynamicClient
+		try     func(context.Context, dynamic.ResourceInterface) error
+		refusal string
+	}{
+		{"an editor without the verb cannot deliver", editor, deliver("billing", toProduction), refusal + "production"},
+		{"nor create a credential that does", editor, creating(changed(t, base, `{metadata: {name: new}, spec: {secret: {name: new-api}, deliver: [`+toProduction+`]}}`)), refusal + "production"},
+		{"who has it on the tenant may", owner, deliver("billing", toProduction+","+another), ""},
+		{"but not to another tenant beside it", owner, deliver("billing", toProduction+","+toTest), refusal + "test"},
+		{"the fourth entry counts as the first does", owner, deliver("billing", toProduction+","+another+`,{"tenantRef":{"name":"production"},"alias":"C","as":"UserCredentials","keptFor":"1h"},`+toTest), refusal + "test"},
+		{"who leaves an entry as it is needs nothing for it", owner, deliver("delivered", toTest+","+toProduction), ""},
+		{"who changes one needs it", editor, deliver("delivered", strings.Replace(toTest, `"alias"`, `"adopt":true,"alias"`, 1)), refusal + "test"},
+		{"who changes something else needs nothing", editor, patching("delivered", `{"spec":{"suspend":true}}`), ""},
+		{"nor who takes entries out", editor, patching("delivered", `{"spec":{"deliver":null}}`), ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			requireAllowed(t, test.try(t.Context(), test.client.Resource(credentials).Namespace(namespace)), test.refusal)
+		})
+	}
+}
+
 func TestNamingAPasswordNeedsTheRightToGetItsSecret(t *testing.T) {
 	namespace := newNamespace(t, "password")
 	base := object(t, credential)

@@ -29,7 +29,18 @@ type integration struct {
 
 func newIntegration(t *testing.T) *integration {
 	t.Helper()
-	x := &integration{tenant: newTenant(t, shared), secret: secret("reader of the tenant")}
+	return newTenant(t, shared).integration()
+}
+
+// integration begins a tenant of Cloud Integration beside what there is.
+func (x *tenant) integration() *integration {
+	t := x.t
+	t.Helper()
+	return beside(t, &integration{tenant: x, secret: secret("reader of the tenant")})
+}
+
+func beside(t testing.TB, x *integration) *integration {
+	t.Helper()
 	x.suite = cloudintegrationsim.New(cloudintegrationsim.Options{Tenant: cloudintegrationsim.Tenant{
 		Clients: []cloudintegrationsim.Client{{ID: "reader", Secret: x.secret}},
 		Flows: []cloudintegrationsim.Flow{
