@@ -17,6 +17,7 @@ import (
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/cloudintegrationsim"
+	"github.com/claviger-dev/claviger/internal/operatortest"
 	"github.com/claviger-dev/claviger/internal/simkit"
 	"github.com/claviger-dev/claviger/internal/venafisim"
 )
@@ -182,6 +183,14 @@ func TestWhatIsNotOursInATenantIsLeftAlone(t *testing.T) {
 		t.Errorf("the user credential is %v", taken.Fields)
 	}
 	x.await(soon, v1alpha1.ConditionDeliveryStalled, state{})
+
+	// Two credentials would write one alias in turns.
+	x.create(x.credential(delivers(oauth2("THEIRS", 0, adopting)), func(c *v1alpha1.APIClientCredential) { c.Name, c.Spec.Secret.Name = "younger", "younger" }))
+	x.eventually(soon, func() string {
+		return lacks(x.get("younger").Status.Conditions, v1alpha1.ConditionDeliveryStalled, state{"True", v1alpha1.ReasonDeliveryPending},
+			[]string{"OAuth2ClientCredentials THEIRS in suite: APIClientCredential billing, which is older, is delivered to this alias"})
+	})
+	x.awaitDelivered(cloudintegrationsim.OAuth2, "THEIRS", 1)
 }
 
 // An answer that was lost after the tenant had accepted costs a look and no second write.
@@ -197,6 +206,32 @@ func TestALostAnswerOfATenantIsLookedUp(t *testing.T) {
 	x.awaitDelivered(cloudintegrationsim.OAuth2, "ORDERS_API", 1)
 	if writes := x.suite.Calls().Total("oauth2-credential.create") + x.suite.Calls().Total("oauth2-credential.update"); writes != 1 {
 		t.Errorf("%d writes, want 1", writes)
+	}
+}
+
+// What the credential will never have is refused before anything is made; the token endpoint is
+// the one that its upstream tells.
+func TestAServiceKeyIsDelivered(t *testing.T) {
+	t.Parallel()
+	region := newCFTenant(t, "Password", nil)
+	x := region.integration()
+	x.letWrite(cloudintegrationsim.CredentialsEdit)
+	x.open()
+	c := x.credential(func(c *v1alpha1.APIClientCredential) {
+		c.Spec.IBMAPIConnect, c.Spec.CloudFoundry = nil, &v1alpha1.CloudFoundryCredential{Instance: "cpi-api"}
+		c.Spec.Secret.Template = &v1alpha1.SecretTemplate{Data: map[string]string{"client_id": "{{ .clientID }}", "client_secret": "{{ .clientSecret }}", "token_url": "{{ .tokenURL }}"}}
+		c.Spec.Deliver = []v1alpha1.Delivery{{TenantRef: v1alpha1.TenantReference{Name: "suite"}, Alias: "LOGS", As: v1alpha1.DeliverKeyPair}}
+	})
+	x.create(c)
+	x.await(soon, v1alpha1.ConditionReady, state{"False", v1alpha1.ReasonInvalidDelivery}, "this credential will have no certificate, which KeyPair of alias LOGS needs")
+	if made := region.counted(); made != (keyCount{}) {
+		t.Errorf("keys were made: %+v", made)
+	}
+	x.change(func(c *v1alpha1.APIClientCredential) { c.Spec.Deliver[0].As = v1alpha1.DeliverOAuth2 })
+	entry := x.awaitDelivered(cloudintegrationsim.OAuth2, "LOGS", 1)
+	target := x.target("billing-api")
+	if entry.Fields["TokenServiceUrl"] != string(target.Data["token_url"]) || entry.Fields["ClientId"] != string(target.Data["client_id"]) {
+		t.Errorf("what was delivered is %v", entry.Fields)
 	}
 }
 
@@ -263,4 +298,44 @@ func TestADeliveredCredentialIsWithdrawnBeforeItIsRevoked(t *testing.T) {
 	if _, left := x.suite.Entry(cloudintegrationsim.Users, "ACME_ORDERS"); left || x.live() != 0 {
 		t.Errorf("the entry is left: %t; %d versions live", left, x.live())
 	}
+}
+
+// beginDelivery is a tenant that holds version 2, while flows may go on with version 1.
+func beginDelivery(t *testing.T, world *operatortest.World) *integration {
+	t.Helper()
+	x := newTenant(t, world).integration()
+	x.letWrite(cloudintegrationsim.CredentialsEdit)
+	x.open()
+	x.ready(x.policy("Unlimited", "1s"), delivers(oauth2("ORDERS_API", time.Hour)))
+	x.awaitDelivered(cloudintegrationsim.OAuth2, "ORDERS_API", 1)
+	x.request(time.Now())
+	x.awaitVersion(soon, 2)
+	x.awaitDelivered(cloudintegrationsim.OAuth2, "ORDERS_API", 2)
+	x.says(v1alpha1.ConditionReady, v1alpha1.ReasonScanned)
+	return x
+}
+
+// endDelivery: an operator that was started anew, and has lost the tenant's status, reads in the
+// tenant what it holds and since when, and writes nothing there.
+func (x *integration) endDelivery() {
+	x.t.Helper()
+	entry := x.awaitDelivered(cloudintegrationsim.OAuth2, "ORDERS_API", 2)
+	at := x.now().Status.Deliveries[0].DeliveredAt
+	if age := at.Sub(entry.DeployedAt); age < -2*time.Second || age > time.Minute+2*time.Second {
+		x.t.Errorf("it was delivered at %s and is said to have been at %s", entry.DeployedAt, at)
+	}
+	x.await(soon, v1alpha1.ConditionRotating, state{"True", v1alpha1.ReasonWaitingForDelivery}, "OAuth2ClientCredentials ORDERS_API in suite (until ")
+	if live := x.live(); live != 2 {
+		x.t.Errorf("%d versions live, want 2", live)
+	}
+	if writes := x.suite.Calls().Total("oauth2-credential.create") + x.suite.Calls().Total("oauth2-credential.update"); writes != 2 {
+		x.t.Errorf("%d writes for two versions", writes)
+	}
+	x.change(delivers(oauth2("ORDERS_API", 0)))
+	x.eventually(2*time.Minute, func() string {
+		if live := x.live(); live != 1 {
+			return fmt.Sprintf("%d versions live, want 1", live)
+		}
+		return ""
+	})
 }

@@ -225,13 +225,20 @@ func (i *interruptions) restart(t *testing.T) {
 	asked.request(time.Now())
 	asked.awaitVersion(soon, 2)
 	asked.awaitIdle(1)
+	delivered := beginDelivery(t, i.world)
 	rested.awaitRest()
 	i.stop(t)
 
 	asked.wipeStatus() // as a restored backup does (hazard C5)
+	lost := delivered.now()
+	lost.Status = v1alpha1.CloudIntegrationTenantStatus{}
+	if err := i.world.Client.Status().Update(i.ctx, lost); err != nil {
+		t.Fatal(err)
+	}
 	since, calls := rested.mark(), rested.callsByOperation()
 	i.run(t)
 	asked.await(soon, v1alpha1.ConditionReady, published, "version 2")
+	delivered.endDelivery()
 	i.idleMinute(t, asked)
 	if got := len(asked.sim.Ledger().Issued()); got != 2 {
 		t.Error("a request was answered again after a restart without its status")
