@@ -324,11 +324,14 @@ type Told struct {
 	Users []string
 	// Gone: the tenant holds nothing of the credential.
 	Gone bool
+	// Unseen: it was not looked at yet.
+	Unseen bool
 }
 
 // told puts what is known of a delivery into words for the planner.
 func (w *want) told(h *held, now time.Time) Told {
 	t := Told{Trouble: w.trouble(h, now), Users: w.users}
+	t.Unseen = !h.seen && t.Trouble == ""
 	_, ours := w.holds(h.entry)
 	t.Gone = h.seen && !ours
 	if w.judge(h) == current {

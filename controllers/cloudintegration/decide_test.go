@@ -165,7 +165,8 @@ func TestWhatCredentialsAreTold(t *testing.T) {
 		h    *held
 		want Told
 	}{
-		{"nothing is known", wanting(users), &held{}, Told{Users: []string{"Orders"}}},
+		{"nothing is known", wanting(users), &held{}, Told{Users: []string{"Orders"}, Unseen: true}},
+		{"nothing can be known", wanting(), &held{trouble: "no role"}, Told{Trouble: "no role"}},
 		{"it is current", wanting(users), lookedAt(current, time.Minute, time.Hour), Told{Mark: nextMark, Since: noon.Add(-time.Hour), SeenAt: noon.Add(-time.Minute), Users: []string{"Orders"}}},
 		{"it holds an earlier one", wanting(), lookedAt(noted(firstMark, 1, noon), time.Minute, 0), Told{}},
 		{"there is none", wanting(), lookedAt(scanning.Entry{}, time.Minute, 0), Told{Gone: true}},

@@ -70,6 +70,8 @@ type Delivered struct {
 	Users []string
 	// Gone: nothing of the credential is there.
 	Gone bool
+	// Unseen: it was not looked at yet.
+	Unseen bool
 }
 
 // Account is a snapshot of an issuer's account.

@@ -69,7 +69,7 @@ func (s *scope) observeDeliveries(published int64) []rotation.Delivery {
 		all = append(all, rotation.Delivery{
 			To:      fmt.Sprintf("%s %s in %s", d.spec.As, d.spec.Alias, d.spec.TenantRef.Name),
 			Current: d.told.Mark != "" && v != nil && d.told.Mark == v.Mark, Since: d.told.Since, SeenAt: d.told.SeenAt, KeptFor: d.spec.Kept(),
-			Trouble: d.told.Trouble, Users: d.told.Users, Gone: d.told.Gone, Withdraw: d.spec.Withdraw == v1alpha1.WithdrawDelete,
+			Trouble: d.told.Trouble, Users: d.told.Users, Gone: d.told.Gone, Unseen: !d.known || d.told.Unseen, Withdraw: d.spec.Withdraw == v1alpha1.WithdrawDelete,
 		})
 	}
 	return all

@@ -25,6 +25,8 @@ type Delivery struct {
 	// counts: an earlier call that was given up may be carried out after a later one, and puts
 	// back what was there (hazard C2).
 	SeenAt time.Time
+	// Unseen: this process has not looked yet, which takes a moment after its start.
+	Unseen bool
 	// Trouble is why it does not get on, in words for people; empty if nothing is wrong.
 	Trouble string
 	// Users are those that are known to read it.
@@ -58,10 +60,10 @@ func (s *situation) awaitDeliveries(v *Version) bool {
 	return v.OncePublished && !s.compromised(v) && len(s.undelivered()) > 0
 }
 
-// overdueAt is when a delivery that v waits for becomes a trouble; zero if when the overlap
-// began is not known, because then it has not ended.
+// overdueAt is when a delivery that v waits for becomes a trouble; zero if nobody has looked yet,
+// and if when the overlap began is not known, because then it has not ended.
 func (s *situation) overdueAt(v *Version, d *Delivery) time.Time {
-	if s.Target.PublishedAt.IsZero() {
+	if s.Target.PublishedAt.IsZero() || d.Unseen {
 		return time.Time{}
 	}
 	at := s.retiresAt(v)

@@ -53,6 +53,7 @@ func deliveryDecisions() []decision {
 		{"a predecessor is retired when its successor is delivered and nobody goes on with it", delivering(over), retire},
 		{"one that is not delivered yet keeps it", both(delivering(over, missing), justOver), waits(in(deliveryPatience), "WaitingForDelivery", "version 1 stays valid while these need it: alias B")},
 		{"for as long as it takes, and then it is a trouble", both(delivering(missing, over), late), waits(renewalOf2(), "DeliveryPending", pending+"alias B: it was not seen to hold it since")},
+		{"a process that has just started looks first", both(delivering(over, delivered(func(d *Delivery) { *d = Delivery{To: "alias B", KeptFor: days, Unseen: true} })), late), waits(renewalOf2(), "WaitingForDelivery", "version 1 stays valid while these need it: alias B")},
 		{"the trouble says why", both(delivering(over, refused), late), waits(renewalOf2(), "DeliveryPending", pending+"alias B: it is somebody else's")},
 		{"while the overlap runs nobody is waited for", both(delivering(missing), young), waits(ends, "Overlap", "version 1 stays valid until "+text(ends)+" at least")},
 		{"those who have read it before go on with it", delivering(kept), waits(in(23*time.Hour+deliveryPatience), "WaitingForDelivery",

@@ -328,6 +328,9 @@ func (x *integration) endDelivery() {
 	if live := x.live(); live != 2 {
 		x.t.Errorf("%d versions live, want 2", live)
 	}
+	if slices.Contains(x.reasons("APIClientCredential", "billing"), "DeliveryStalled") {
+		x.t.Error("a start told of a trouble that was none")
+	}
 	if writes := x.suite.Calls().Total("oauth2-credential.create") + x.suite.Calls().Total("oauth2-credential.update"); writes != 2 {
 		x.t.Errorf("%d writes for two versions", writes)
 	}
