@@ -164,8 +164,11 @@ func numberOf(v corev1.Secret) int {
 func (s *stage) judgeCallers() {
 	s.t.Helper()
 	s.mu.Lock()
-	calls, faults := s.calls, s.faults
+	calls, blinded, faults := s.calls, s.blinded, s.faults
 	s.mu.Unlock()
+	if blinded > calls/100 {
+		s.t.Errorf("%d of %d calls failed because their callers saw nothing for a while: they prove little", blinded, calls)
+	}
 	if calls < 50 {
 		s.t.Errorf("the callers made %d calls only: they prove nothing", calls)
 	}

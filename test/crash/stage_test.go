@@ -21,6 +21,7 @@ import (
 	"github.com/claviger-dev/claviger/api/v1alpha1"
 	"github.com/claviger-dev/claviger/internal/apiconnectsim"
 	"github.com/claviger-dev/claviger/internal/canary"
+	"github.com/claviger-dev/claviger/internal/interval"
 	"github.com/claviger-dev/claviger/internal/operatortest"
 	"github.com/claviger-dev/claviger/internal/simkit"
 )
@@ -62,6 +63,10 @@ type stage struct {
 	// faults are broken promises, in the words of whoever saw them.
 	faults []string
 	calls  int
+	// overlaps are those of the namespaces.
+	overlaps map[string]time.Duration
+	// blinded counts calls that failed for want of a look at the Secret.
+	blinded int
 	// shown is how often a previous version was seen beside the published one.
 	shown int
 	// namedSeen is how often a Secret of a single version was.
@@ -102,7 +107,7 @@ func newStage(t testing.TB, world *operatortest.World) *stage {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	s := &stage{t: t, world: world, sim: sim, ctx: ctx, abandoned: map[string]bool{}}
+	s := &stage{t: t, world: world, sim: sim, ctx: ctx, abandoned: map[string]bool{}, overlaps: map[string]time.Duration{}}
 	s.curtain, s.rest = context.WithCancel(ctx)
 	s.callers, s.hangUp = context.WithCancel(ctx)
 	t.Cleanup(func() {
@@ -128,6 +133,10 @@ func newStage(t testing.TB, world *operatortest.World) *stage {
 // namespace makes one with a login, an issuer and a policy that renews on request only.
 func (s *stage) namespace(name string, overlap v1alpha1.Interval, verify time.Duration) string {
 	s.t.Helper()
+	lasts, err := interval.Parse(string(overlap))
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	ns := name + "-" + strings.ToLower(rand.Text()[:6])
 	policy := &v1alpha1.RotationPolicy{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "policy"},
@@ -155,6 +164,7 @@ func (s *stage) namespace(name string, overlap v1alpha1.Interval, verify time.Du
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.namespaces = append(s.namespaces, ns)
+	s.overlaps[ns] = lasts.Min()
 	return ns
 }
 
@@ -187,6 +197,10 @@ func (s *stage) app(name string) apiconnectsim.Path {
 func (s *stage) fault(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.faultLocked(format, args...)
+}
+
+func (s *stage) faultLocked(format string, args ...any) {
 	s.faults = append(s.faults, time.Now().Format(time.TimeOnly)+" "+fmt.Sprintf(format, args...))
 }
 
