@@ -432,7 +432,7 @@ func (r *Reconciler) note(ctx context.Context, s *scope, step rotation.Step) err
 // so nothing backs off because of it.
 func (r *Reconciler) rollBack(ctx context.Context, s *scope, step rotation.Step, now time.Time) error {
 	v := s.version(step.Version)
-	if err := r.edit(ctx, s, v, journal.Published(), journal.FailedAt(now, v.Failures)); err != nil {
+	if err := r.edit(ctx, s, v, journal.Published(), journal.FailedAt(rotation.GivenUpAt(step, now), v.Failures)); err != nil {
 		return err
 	}
 	r.Metrics.Rotated(s.member, "rolled back")

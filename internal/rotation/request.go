@@ -73,8 +73,18 @@ func rollBack(s *situation) *Step {
 	}
 	// A claim that still runs need not be waited for: who holds it has published, and could do so
 	// again only over a target that nobody has written since.
-	return &Step{Action: RollBack, Version: current.Number, Needs: FactTarget | FactCredential, Cause: fmt.Sprintf(
+	return &Step{Action: RollBack, Version: current.Number, Answers: t, Needs: FactTarget | FactCredential, Cause: fmt.Sprintf(
 		"rolled back to version %d on request", before.Number)}
+}
+
+// GivenUpAt is when a version counts as given up by a step that rolls back. The clock of who
+// asked may be ahead of ours: an answer from before its question would be none, and one
+// version after the other would be given up until that moment has come.
+func GivenUpAt(step Step, now time.Time) time.Time {
+	if step.Answers.After(now) {
+		return step.Answers
+	}
+	return now
 }
 
 // unanswered: nothing has been made or given up since somebody asked for the version before.

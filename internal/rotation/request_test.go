@@ -9,6 +9,19 @@ import (
 
 func TestWhatPeopleAskForByAnnotation(t *testing.T) { decide(t, requestDecisions()) }
 
+func TestARequestByAClockThatIsAheadIsAnsweredOnce(t *testing.T) {
+	asked := Step{Action: RollBack, Version: 2, Answers: in(time.Minute)}
+	for name, tc := range map[string]struct{ now, want time.Time }{
+		"from before the question": {noon, in(time.Minute)},
+		"at its very moment":       {in(time.Minute), in(time.Minute)},
+		"after it":                 {in(time.Hour), in(time.Hour)},
+	} {
+		if got := GivenUpAt(asked, tc.now); !got.Equal(tc.want) {
+			t.Errorf("an answer %s counts from %s, want %s", name, got, tc.want)
+		}
+	}
+}
+
 func requestDecisions() []decision {
 	condemned := func(ago_ time.Duration) func(*facts) {
 		return func(f *facts) { f.Credential.CompromisedAt = ago(ago_) }
@@ -104,11 +117,11 @@ func requestDecisions() []decision {
 
 		{
 			"a rollback gives the published version up first (H14)", both(bothLive, asked),
-			Step{Action: RollBack, Version: 2, Needs: FactTarget | FactCredential, Cause: "rolled back to version 1 on request"},
+			Step{Action: RollBack, Version: 2, Answers: ago(time.Minute), Needs: FactTarget | FactCredential, Cause: "rolled back to version 1 on request"},
 		},
 		{
 			"it does not wait for the claim of the published version", both(bothLive, asked, func(f *facts) { f.Versions[1].ClaimUntil = in(time.Second) }),
-			Step{Action: RollBack, Version: 2, Needs: FactTarget | FactCredential, Cause: "rolled back to version 1 on request"},
+			Step{Action: RollBack, Version: 2, Answers: ago(time.Minute), Needs: FactTarget | FactCredential, Cause: "rolled back to version 1 on request"},
 		},
 		{"then the one before is chosen", givenUp, Step{Action: MarkRepublish, Version: 1, Needs: FactTarget}},
 		{
@@ -127,7 +140,7 @@ func requestDecisions() []decision {
 				v.Failed, v.FailedAt, v.Terminating, v.Revoked, v.RevokedNoted, v.OncePublished = true, ago(40*time.Minute), true, true, true, false
 				f.Versions = append(f.Versions, v)
 			}),
-			Step{Action: RollBack, Version: 2, Needs: FactTarget | FactCredential, Cause: "rolled back to version 1 on request"},
+			Step{Action: RollBack, Version: 2, Answers: ago(time.Minute), Needs: FactTarget | FactCredential, Cause: "rolled back to version 1 on request"},
 		},
 		{
 			"what was declared compromised and deleted is kept without that word while it is published", both(condemned(time.Minute), func(f *facts) {

@@ -100,7 +100,7 @@ type Step struct {
 	Version int64
 	// Cause says in a few words why a version is made: it becomes the event.
 	Cause string
-	// Answers is the request that a new version answers.
+	// Answers is the request that a new version answers, or that one is given up for.
 	Answers time.Time
 	// Replaces is the number of the published version that a new one follows, or whose place an
 	// older one takes.

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/journal"
 )
 
 // What was declared compromised is replaced and revoked at once: without overlap, window and
@@ -75,4 +76,25 @@ func TestARollbackPublishesTheVersionBefore(t *testing.T) {
 	x.await(soon, v1alpha1.ConditionAttention, state{"True", v1alpha1.ReasonRollbackImpossible}, "no earlier version is left")
 	x.request(time.Now())
 	x.awaitVersion(soon, 3)
+}
+
+// One request gives up one version, although the clock of who asks is ahead and its time is
+// still to come when everything has been done.
+func TestARollbackByAClockThatIsAheadGivesUpOneVersion(t *testing.T) {
+	t.Parallel()
+	x := newTenant(t, shared)
+	x.ready(x.policy("Unlimited", "1h"))
+	for version := range int64(2) {
+		x.request(time.Now())
+		x.awaitVersion(soon, version+2)
+	}
+	x.annotate(v1alpha1.AnnotationRollbackRequestedAt, time.Now().Add(4*time.Minute).UTC().Format(time.RFC3339Nano))
+	x.awaitVersion(soon, 2)
+	x.throughout(3*time.Second, func() string {
+		if got := x.target("billing-api").Annotations[journal.AnnotationVersion]; got != "2" {
+			return "version " + got + " is published"
+		}
+		return ""
+	})
+	x.awaitIdle(3)
 }

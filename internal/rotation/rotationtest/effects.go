@@ -229,7 +229,7 @@ func (p *Process) edit(w *World, r *Record, step rotation.Step) bool {
 	case rotation.Fail:
 		r.failedAt, r.Failures = w.Now, r.Failures+1
 	case rotation.RollBack:
-		r.failedAt, r.notedPublished = w.Now, true
+		r.failedAt, r.notedPublished, r.gaveUpFor = rotation.GivenUpAt(step, w.Now), true, w.RollbackAt
 	case rotation.NotePublished:
 		r.notedPublished = true
 	case rotation.MarkRepublish:

@@ -59,7 +59,7 @@ func (w *World) addTo(k *Key) {
 	for i := range w.Journal {
 		r := &w.Journal[i]
 		k.Numbers(r.Number, int64(r.Nonce), int64(r.Replaces), int64(r.holder), int64(min(r.attempt, 2)), int64(r.Failures), int64(r.uid), int64(r.Material), int64(r.sameAs))
-		k.Times(r.IntentAt, r.Answers, r.deadline, r.republishAt, r.refusedSince, r.failedAt, r.revokedAt, r.expiresAt)
+		k.Times(r.IntentAt, r.Answers, r.deadline, r.republishAt, r.refusedSince, r.failedAt, r.gaveUpFor, r.revokedAt, r.expiresAt)
 		k.Flags(!r.IntentAt.Before(w.RequestedAt), !r.Answers.Before(w.RequestedAt), !r.IntentAt.Before(w.CompromisedAt), !r.Answers.Before(w.CompromisedAt),
 			!r.IntentAt.Before(w.RollbackAt), !r.failedAt.Before(w.RollbackAt), r.answered, r.notedPublished, r.Terminating, r.released, r.served, r.strange)
 	}

@@ -12,7 +12,7 @@ import (
 func (w *World) Broken() []string {
 	faults := w.faults
 	say := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
-	inFlight, answered := 0, 0
+	inFlight, answered, rolledBack := 0, 0, 0
 	for i := range w.Journal {
 		r := &w.Journal[i]
 		if w.mine(r) && !r.Terminating && r.failedAt.IsZero() && !r.served {
@@ -21,12 +21,18 @@ func (w *World) Broken() []string {
 		if !w.RequestedAt.IsZero() && !w.RequestedAt.Equal(w.CompromisedAt) && r.Answers.Equal(w.RequestedAt) {
 			answered++
 		}
+		if !w.RollbackAt.IsZero() && r.gaveUpFor.Equal(w.RollbackAt) {
+			rolledBack++
+		}
 	}
 	if inFlight > 1 {
 		say("%d versions are under way", inFlight)
 	}
 	if answered > 1 {
 		say("the request was answered %d times (8)", answered)
+	}
+	if rolledBack > 1 {
+		say("%d versions were given up for one request", rolledBack)
 	}
 	if !w.abandonAll {
 		for material, o := range w.Upstream {

@@ -52,8 +52,9 @@ type Record struct {
 	Nonce, Replaces, Failures, holder, attempt, uid int
 	IntentAt, Answers, deadline                     time.Time
 	republishAt, refusedSince, failedAt, revokedAt  time.Time
-	Material                                        int // what it holds: an index of World.Upstream; 0: nothing yet
-	sameAs                                          int // the nonce of the published version with which the upstream answered
+	gaveUpFor                                       time.Time // the request to roll back that it was given up for
+	Material                                        int       // what it holds: an index of World.Upstream; 0: nothing yet
+	sameAs                                          int       // the nonce of the published version with which the upstream answered
 	answered                                        bool
 	expiresAt                                       time.Time
 	notedPublished, Terminating, released           bool
