@@ -46,6 +46,20 @@ type Behaviour struct {
 	Propagation simkit.Duration `json:"propagation"`
 	// KeysPerInstance is the broker's limit.
 	KeysPerInstance int `json:"keysPerInstance"`
+	// InstanceBroker is one of the constants above, for instances, and InstanceTime is how long
+	// the broker takes for one.
+	InstanceBroker string          `json:"instanceBroker"`
+	InstanceTime   simkit.Duration `json:"instanceTime"`
+	// InstancesPerSpace is the space's quota; 0 limits nothing.
+	InstancesPerSpace int `json:"instancesPerSpace"`
+	// Withheld are names of plans that the space may not use.
+	Withheld []string `json:"withheld"`
+	// LateMetadata: metadata that comes with parameters is written when the broker has taken them.
+	LateMetadata bool `json:"lateMetadata"`
+	// Retrievable: the offering shows the parameters of its instances.
+	Retrievable bool `json:"retrievable"`
+	// RoleDelay is how long a role that an instance is given later is unknown to the API.
+	RoleDelay simkit.Duration `json:"roleDelay"`
 	// ShortLists makes lists lack what comes after this many entries; the totals stay
 	// true. null tells the truth.
 	ShortLists *int `json:"shortLists"`
@@ -56,7 +70,7 @@ type Behaviour struct {
 
 // Usual is the behaviour as far as it is known.
 func Usual() Behaviour {
-	return Behaviour{TokenLife: simkit.Duration(1199 * time.Second), Broker: BrokerMakes, KeysPerInstance: 1000}
+	return Behaviour{TokenLife: simkit.Duration(1199 * time.Second), Broker: BrokerMakes, KeysPerInstance: 1000, InstanceBroker: BrokerMakes}
 }
 
 func (b Behaviour) clone() Behaviour {
@@ -64,18 +78,21 @@ func (b Behaviour) clone() Behaviour {
 		most := *b.ShortLists
 		b.ShortLists = &most
 	}
+	b.Withheld = slices.Clone(b.Withheld)
 	return b
 }
 
 // check refuses behaviour that the simulator does not know how to play.
 func (b Behaviour) check() error {
-	if !slices.Contains([]string{BrokerMakes, BrokerRefuses, BrokerFails, BrokerHangs}, b.Broker) {
-		return fmt.Errorf("broker %q is none of those that are played", b.Broker)
+	for _, broker := range []string{b.Broker, b.InstanceBroker} {
+		if !slices.Contains([]string{BrokerMakes, BrokerRefuses, BrokerFails, BrokerHangs}, broker) {
+			return fmt.Errorf("broker %q is none of those that are played", broker)
+		}
 	}
 	if b.TokenLife <= 0 || b.KeysPerInstance <= 0 {
 		return fmt.Errorf("tokenLife and keysPerInstance are more than 0")
 	}
-	if b.BrokerTime < 0 || b.Propagation < 0 || b.RequestsPerHour < 0 || b.DeletesFail < 0 || (b.ShortLists != nil && *b.ShortLists < 0) {
+	if b.BrokerTime < 0 || b.Propagation < 0 || b.RequestsPerHour < 0 || b.DeletesFail < 0 || b.InstanceTime < 0 || b.InstancesPerSpace < 0 || b.RoleDelay < 0 || (b.ShortLists != nil && *b.ShortLists < 0) {
 		return fmt.Errorf("times, limits and shortLists are at least 0")
 	}
 	return nil

@@ -334,7 +334,7 @@ func (s *Sim) call(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case r.URL.Path != logs:
 			return simkit.JSON(http.StatusNotFound, map[string]string{"error": "no such resource"})
-		case !slices.Contains(t.key.instance.given.Roles, role):
+		case !slices.Contains(t.key.instance.roles(s.clock.Now()), role):
 			return simkit.JSON(http.StatusForbidden, map[string]string{"error": "Forbidden"})
 		}
 		return simkit.JSON(http.StatusOK, map[string]any{"d": map[string]any{"results": []any{}}})

@@ -89,56 +89,13 @@ func readSpace(t *turn) simkit.Answer {
 	return absent("Space")
 }
 
-func (t *turn) instances() (seen []*instance) {
-	for _, i := range t.sim.world.instances {
-		if t.sim.world.sees(t.by.Login, i.space) && t.wanted("names", i.name) && t.wanted("guids", i.guid) && t.wanted("space_guids", i.space.guid) &&
-			t.wanted("organization_guids", i.space.org.guid) && t.wanted("type", "managed") {
-			seen = append(seen, i)
-		}
-	}
-	return seen
-}
-
-func (t *turn) instanceDocument(i *instance) map[string]any {
-	relations := relation("space", i.space.guid)
-	relations["service_plan"] = map[string]any{"data": map[string]string{"guid": i.plan}}
-	return t.describe("service_instances", i.named, map[string]any{
-		"type": "managed", "tags": []string{}, "upgrade_available": false, "dashboard_url": nil, "relationships": relations,
-		"last_operation": map[string]any{"type": opCreate, "state": stateSucceeded, "description": "", "created_at": stamp(i.created), "updated_at": stamp(i.created)},
-	})
-}
-
-func listInstances(t *turn) simkit.Answer {
-	var out []any
-	for _, i := range t.instances() {
-		out = append(out, t.instanceDocument(i))
-	}
-	return t.page(out)
-}
-
-func readInstance(t *turn) simkit.Answer {
-	for _, i := range t.instances() {
-		if i.guid == t.guid {
-			return simkit.JSON(http.StatusOK, t.instanceDocument(i))
-		}
-	}
-	return absent("Service instance")
-}
-
 func (t *turn) bindingDocument(k *key) map[string]any {
-	labels, annotations := map[string]string{}, map[string]string{}
-	for name, value := range k.labels {
-		labels[name] = value
-	}
-	for name, value := range k.annotations {
-		annotations[name] = value
-	}
 	href := func(path string) map[string]string { return map[string]string{"href": t.base() + path} }
 	self := "/service_credential_bindings/" + k.guid
 	return map[string]any{
 		"guid": k.guid, "name": k.name, "type": "key", "created_at": stamp(k.created), "updated_at": stamp(k.updated),
 		"last_operation": map[string]any{"type": k.operation, "state": k.state, "description": k.description, "created_at": stamp(k.created), "updated_at": stamp(k.updated)},
-		"metadata":       map[string]any{"labels": labels, "annotations": annotations},
+		"metadata":       map[string]any{"labels": copied(k.labels), "annotations": copied(k.annotations)},
 		"relationships":  relation("service_instance", k.instance.guid),
 		"links": map[string]any{
 			"self": href(self), "details": href(self + "/details"), "parameters": href(self + "/parameters"), "service_instance": href("/service_instances/" + k.instance.guid),
@@ -214,11 +171,7 @@ type creation struct {
 	Parameters    json.RawMessage `json:"parameters"`
 	Metadata      *metadata       `json:"metadata"`
 	Relationships struct {
-		ServiceInstance struct {
-			Data struct {
-				GUID string `json:"guid"`
-			} `json:"data"`
-		} `json:"service_instance"`
+		ServiceInstance relationship `json:"service_instance"`
 	} `json:"relationships"`
 }
 
@@ -243,6 +196,10 @@ func createBinding(t *turn) simkit.Answer {
 		return unprocessable("Name can't be blank")
 	case at == nil:
 		return unprocessable("The service instance could not be found: '" + c.Relationships.ServiceInstance.Data.GUID + "'")
+	case at.busy():
+		return unprocessable("There is an operation in progress for the service instance")
+	case !at.exists():
+		return unprocessable("Service instance not found")
 	}
 	if refusal := t.takeName(at, c.Name); refusal != nil {
 		return *refusal
@@ -320,6 +277,9 @@ func readJob(t *turn) simkit.Answer {
 		out["created_at"], out["updated_at"] = stamp(j.created), stamp(j.updated)
 		if t.sim.world.find(j.target) != nil {
 			links["service_credential_binding"] = map[string]string{"href": t.base() + "/service_credential_bindings/" + j.target}
+		}
+		if link := t.instanceLink(j.target); link != nil {
+			links["service_instances"] = link
 		}
 	}
 	return simkit.JSON(http.StatusOK, out)

@@ -25,6 +25,8 @@ const (
 	opAPICall     = "api.call"
 	opBindCreate  = "binding.create"
 	opBindDelete  = "binding.delete"
+
+	opInstanceCreate = "instance.create"
 )
 
 // operation is one kind of call of the Cloud Controller.
@@ -40,8 +42,14 @@ var operations = []operation{
 	{"org.read", "GET /v3/organizations/{guid}", readOrg, nil},
 	{"space.list", "GET /v3/spaces", listSpaces, []string{"names", "guids", "organization_guids"}},
 	{"space.read", "GET /v3/spaces/{guid}", readSpace, nil},
-	{"instance.list", "GET /v3/service_instances", listInstances, []string{"names", "guids", "space_guids", "organization_guids", "type"}},
+	{"instance.list", "GET /v3/service_instances", listInstances, []string{"names", "guids", "space_guids", "organization_guids", "type", "label_selector"}},
+	{opInstanceCreate, "POST /v3/service_instances", createInstance, nil},
 	{"instance.read", "GET /v3/service_instances/{guid}", readInstance, nil},
+	{"instance.parameters", "GET /v3/service_instances/{guid}/parameters", readInstanceParameters, nil},
+	{"instance.update", "PATCH /v3/service_instances/{guid}", updateInstance, nil},
+	{"instance.delete", "DELETE /v3/service_instances/{guid}", deleteInstance, nil},
+	{"offering.list", "GET /v3/service_offerings", listOfferings, []string{"names", "space_guids"}},
+	{"plan.list", "GET /v3/service_plans", listPlans, []string{"names", "service_offering_names", "service_offering_guids", "space_guids", "available"}},
 	{"binding.list", "GET /v3/service_credential_bindings", listBindings, []string{"names", "guids", "service_instance_guids", "service_instance_names", "type", "label_selector"}},
 	{opBindCreate, "POST /v3/service_credential_bindings", createBinding, nil},
 	{"binding.read", "GET /v3/service_credential_bindings/{guid}", readBinding, nil},
@@ -211,7 +219,7 @@ func (s *Sim) serve(op operation) http.HandlerFunc {
 			s.stage.Reply(w, call, *refusal)
 			return
 		}
-		if op.name == opBindCreate {
+		if op.name == opBindCreate || op.name == opInstanceCreate {
 			call.Attrs = createAttrs(body)
 		}
 		s.stage.Play(w, r, call, func() simkit.Answer {

@@ -276,6 +276,100 @@ func TestWhatThePlatformRefuses(t *testing.T) {
 	}
 }
 
+// newInstance asks for one of a plan that is looked up by names.
+func (w *wire) newInstance(name, more string) answer {
+	w.t.Helper()
+	first := func(path string) string {
+		list, _ := w.call(http.MethodGet, path, "").at("resources").([]any)
+		if len(list) != 1 {
+			w.t.Fatalf("%d resources at %s, want one", len(list), path)
+		}
+		one, _ := list[0].(map[string]any)
+		guid, _ := one["guid"].(string)
+		return guid
+	}
+	return w.call(http.MethodPost, "/v3/service_instances", fmt.Sprintf(
+		`{"type":"managed","name":%q,"relationships":{"space":{"data":{"guid":%q}},"service_plan":{"data":{"guid":%q}}}%s}`,
+		name, first("/v3/spaces?names=dev"), first("/v3/service_plans?names=api&service_offering_names=it-rt"), more))
+}
+
+func TestAnInstanceIsMadeChangedAndDeletedThroughJobs(t *testing.T) {
+	w := newWire(t, func(b *cloudfoundrysim.Behaviour) {
+		b.Async, b.InstanceTime, b.Retrievable = true, simkit.Duration(50*time.Millisecond), true
+	})
+	begun := w.newInstance("mine", `,"parameters":{"roles":["MonitoringDataRead"]},"metadata":{"labels":{"example.org/owner":"me"}}`)
+	busy, _ := w.call(http.MethodGet, "/v3/service_instances?label_selector=example.org%2Fowner%3Dme", "").at("resources").([]any)
+	if len(busy) != 1 {
+		t.Fatalf("%d instances right after the answer", len(busy))
+	}
+	job := w.finish(begun)
+	if job.str("state") != "COMPLETE" || job.str("operation") != "service_instance.create" {
+		t.Fatalf("the job: %s", job.text)
+	}
+	self := job.str("links", "service_instances", "href")
+	if again := w.newInstance("mine", ""); again.status != http.StatusUnprocessableEntity || !strings.Contains(again.text, "The service instance name is taken: mine.") {
+		t.Errorf("a second one: %d %s", again.status, again.text)
+	}
+	changed := w.call(http.MethodPatch, self, `{"parameters":{"roles":["WorkspacePackagesRead"]},"metadata":{"annotations":{"example.org/hash":"2"}}}`)
+	if key := w.call(http.MethodPost, "/v3/service_credential_bindings", `{"type":"key","name":"early","relationships":{"service_instance":{"data":{"guid":"`+self[strings.LastIndex(self, "/")+1:]+`"}}}}`); key.status != http.StatusUnprocessableEntity || !strings.Contains(key.text, "operation in progress for the service instance") {
+		t.Errorf("a key meanwhile: %d %s", key.status, key.text)
+	}
+	if job := w.finish(changed); job.str("state") != "COMPLETE" {
+		t.Errorf("the change: %s", job.text)
+	}
+	if got := w.call(http.MethodGet, self+"/parameters", ""); fmt.Sprint(got.at("roles")) != "[WorkspacePackagesRead]" {
+		t.Errorf("the parameters: %s", got.text)
+	}
+	if got := w.call(http.MethodGet, self, ""); got.str("last_operation", "type") != "update" || got.str("metadata", "annotations", "example.org/hash") != "2" || got.str("metadata", "labels", "example.org/owner") != "me" {
+		t.Errorf("the instance: %s", got.text)
+	}
+	if _, err := w.AddKey("acme/dev/mine", "somebody-elses"); err != nil {
+		t.Fatal(err)
+	}
+	if job := w.finish(w.call(http.MethodDelete, self, "")); job.str("state") != "COMPLETE" {
+		t.Errorf("the deletion: %s", job.text)
+	}
+	if live := len(w.Ledger().Live()); live != 0 {
+		t.Errorf("%d objects live: the instance's keys go with it", live)
+	}
+}
+
+func TestWhatTheBrokerOfInstancesRefuses(t *testing.T) {
+	w := newWire(t, func(b *cloudfoundrysim.Behaviour) { b.LateMetadata = true })
+	for name, tc := range map[string]struct{ parameters, words string }{
+		"a parameter that is not known": {`{"colour":"red"}`, "the parameters are not understood"},
+		"a token that lives too long":   {`{"token-validity":90000}`, "token-validity 90000 is not between 3600 and 86400"},
+		"what is deprecated":            {`{"grant-types":["client_x509"]}`, "grant type client_x509 is deprecated"},
+	} {
+		job := w.finish(w.newInstance("refused", `,"parameters":`+tc.parameters))
+		if job.str("state") != "FAILED" || !strings.Contains(job.text, "create could not be completed: Service broker error: "+tc.words) {
+			t.Errorf("%s: %s", name, job.text)
+		}
+		failed := w.call(http.MethodGet, job.str("links", "service_instances", "href"), "")
+		if failed.str("last_operation", "state") != "failed" || !strings.Contains(failed.str("last_operation", "description"), tc.words) {
+			t.Errorf("%s: %s", name, failed.text)
+		}
+	}
+	// The name of what failed is free; and a change that fails leaves what was there.
+	self := w.finish(w.newInstance("refused", `,"parameters":{"roles":["MonitoringDataRead"]}`)).str("links", "service_instances", "href")
+	job := w.finish(w.call(http.MethodPatch, self, `{"parameters":{"token-validity":1},"metadata":{"annotations":{"example.org/hash":"2"}}}`))
+	if got := w.call(http.MethodGet, self, ""); job.str("state") != "FAILED" || got.str("last_operation", "type") != "update" || got.at("metadata", "annotations", "example.org/hash") != nil {
+		t.Errorf("after a change that failed: %s, %s", job.text, got.text)
+	}
+	if hidden := w.call(http.MethodGet, self+"/parameters", ""); hidden.status != http.StatusBadRequest {
+		t.Errorf("parameters of an offering that does not show them: %d", hidden.status)
+	}
+	if err := w.Adjust(func(b *cloudfoundrysim.Behaviour) { b.InstancesPerSpace = 2 }); err != nil {
+		t.Fatal(err)
+	}
+	if full := w.newInstance("third", ""); !strings.Contains(full.text, "You have exceeded your space's services limit.") {
+		t.Errorf("beyond the quota: %d %s", full.status, full.text)
+	}
+	if roles := w.Instances("acme/dev")[1].Roles; len(roles) != 1 || roles[0] != "MonitoringDataRead" {
+		t.Errorf("the roles are %v", roles)
+	}
+}
+
 // A 429 is JSON that says it is text.
 func TestTheLimitIsOneOfTheUser(t *testing.T) {
 	w := newWire(t, func(b *cloudfoundrysim.Behaviour) { b.RequestsPerHour = 2 })

@@ -83,15 +83,7 @@ type space struct {
 	org *named
 }
 
-type instance struct {
-	named
-	space   *space
-	given   Instance
-	plan    string // guid
-	created time.Time
-}
-
-// Last operations of a key.
+// Last operations of a key, and of an instance.
 const (
 	opCreate, opDelete                                   = "create", "delete"
 	stateInitial, stateBusy, stateSucceeded, stateFailed = "initial", "in progress", "succeeded", "failed"
@@ -165,9 +157,7 @@ func (s *Sim) Seed(seed Seed) error {
 			known.given = i
 			continue
 		}
-		w.instances = append(w.instances, &instance{
-			named: named{newGUID(), i.Name}, space: at, given: i, plan: "plan-" + i.Offering + "-" + i.Plan, created: s.clock.Now(),
-		})
+		w.instances = append(w.instances, s.seeded(at, i))
 	}
 	return nil
 }
@@ -234,6 +224,7 @@ func (s *Sim) drop(k *key, by simkit.Actor, how string) {
 
 // settle does what the broker has had time for. The lock is held.
 func (s *Sim) settle() {
+	s.settleInstances()
 	now := s.clock.Now()
 	for _, k := range slices.Clone(s.world.keys) {
 		if k.due.IsZero() || now.Before(k.due) {
@@ -384,12 +375,7 @@ func (s *Sim) RemoveInstance(at string) error {
 	if i == nil {
 		return errAbsent("instance", at)
 	}
-	for _, k := range slices.Clone(s.world.keys) {
-		if k.instance == i {
-			s.drop(k, byHand, "instance")
-		}
-	}
-	s.world.instances = slices.DeleteFunc(s.world.instances, func(other *instance) bool { return other == i })
+	s.dropInstance(i, byHand, "instance")
 	return nil
 }
 
