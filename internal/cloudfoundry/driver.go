@@ -69,15 +69,19 @@ type issuerParameters struct {
 		Type   string `json:"type"`
 		Origin string `json:"origin"`
 	} `json:"login"`
+	// ManagedInstances are those that credentials may have made; none without it.
+	ManagedInstances []allowance `json:"managedInstances"`
 }
 
 // credentialParameters are the credential's one-of member.
 type credentialParameters struct {
 	Instance     string `json:"instance"`
 	InstanceGUID string `json:"instanceGUID"`
-	KeyType      string `json:"keyType"`
-	ValidityDays int    `json:"validityDays"`
-	KeyLength    int    `json:"keyLength"`
+	// Managed is nil unless the instance is made for the credential.
+	Managed      *managed `json:"managed"`
+	KeyType      string   `json:"keyType"`
+	ValidityDays int      `json:"validityDays"`
+	KeyLength    int      `json:"keyLength"`
 	Probe        *struct {
 		Path string `json:"path"`
 	} `json:"probe"`

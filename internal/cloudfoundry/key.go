@@ -32,6 +32,7 @@ func isMark(text string) bool {
 // a page of one for the count of all.
 func (a *account) List(ctx context.Context, owner upstream.Owner) (upstream.Listing, error) {
 	query := url.Values{"type": {"key"}}
+	var listing upstream.Listing
 	var space string
 	instances := map[string]bool{}
 	if owner.Container != "" {
@@ -53,6 +54,7 @@ func (a *account) List(ctx context.Context, owner upstream.Owner) (upstream.List
 		for _, instance := range all {
 			instances[instance.GUID] = true
 		}
+		listing.Places = a.places(space, all)
 	}
 	count, err := a.page(ctx, "binding.list", bindings, with(query, "per_page", "1"))
 	if err != nil {
@@ -66,7 +68,7 @@ func (a *account) List(ctx context.Context, owner upstream.Owner) (upstream.List
 	if err != nil {
 		return upstream.Listing{}, err
 	}
-	listing := upstream.Listing{Total: count.Pagination.Total}
+	listing.Total = count.Pagination.Total
 	for _, key := range marked {
 		mark := upstream.Mark(key.Metadata.Labels[labelMark])
 		instance := key.Relationships.Instance.Data.GUID
@@ -163,6 +165,11 @@ func (a *account) create(ctx context.Context, at place, p credentialParameters, 
 		}
 	}
 	words := messageOf(answer.body)
+	if p.Managed != nil && answer.status == http.StatusUnprocessableEntity && strings.Contains(words, "could not be found") {
+		// Somebody has deleted the instance. It is made anew, and with it another version:
+		// this one is bound to what is gone.
+		return nil, upstream.Errorf(upstream.Rejected, "the managed service instance is gone: %s", answer.words())
+	}
 	taken := answer.status == http.StatusUnprocessableEntity && strings.Contains(words, "already has a key binding")
 	if answer.status != http.StatusAccepted && answer.status != http.StatusCreated && !taken {
 		return nil, answer.createRefusal()

@@ -45,8 +45,14 @@ func (k *keys) read(raw json.RawMessage) (credentialParameters, error) {
 	if json.Unmarshal(raw, &p) != nil {
 		return p, upstream.Errorf(upstream.InvalidSpec, "the credential's %s cannot be read as JSON", Member)
 	}
-	if (p.Instance == "") == (p.InstanceGUID == "") {
-		return p, upstream.Errorf(upstream.InvalidSpec, "name either instance or instanceGUID")
+	ways := 0
+	for _, given := range []bool{p.Instance != "", p.InstanceGUID != "", p.Managed != nil} {
+		if given {
+			ways++
+		}
+	}
+	if ways != 1 {
+		return p, upstream.Errorf(upstream.InvalidSpec, "name either instance or instanceGUID, or ask for a managed one")
 	}
 	if p.InstanceGUID != "" && !segment.MatchString(p.InstanceGUID) {
 		return p, upstream.Errorf(upstream.InvalidSpec, "instanceGUID %q is no guid", upstream.Excerpt(p.InstanceGUID))
@@ -195,6 +201,9 @@ func (a *account) Locate(ctx context.Context, raw json.RawMessage) (string, erro
 	p, err := a.read(raw)
 	if err != nil {
 		return "", err
+	}
+	if p.Managed != nil {
+		return "", upstream.Errorf(upstream.InvalidSpec, "a managed instance cannot be told from others without its owner")
 	}
 	space, err := a.spaceGUID(ctx)
 	if err != nil {

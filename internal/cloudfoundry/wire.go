@@ -54,6 +54,7 @@ func messageOf(body []byte) string {
 type resource struct {
 	GUID          string    `json:"guid"`
 	Name          string    `json:"name"`
+	Type          string    `json:"type"`
 	CreatedAt     time.Time `json:"created_at"`
 	LastOperation struct {
 		Type        string `json:"type"`
@@ -61,10 +62,12 @@ type resource struct {
 		Description string `json:"description"`
 	} `json:"last_operation"`
 	Metadata struct {
-		Labels map[string]string `json:"labels"`
+		Labels      map[string]string `json:"labels"`
+		Annotations map[string]string `json:"annotations"`
 	} `json:"metadata"`
 	Relationships struct {
 		Instance relation `json:"service_instance"`
+		Plan     relation `json:"service_plan"`
 		Space    relation `json:"space"`
 	} `json:"relationships"`
 }

@@ -107,6 +107,9 @@ type Listing struct {
 	// Total counts every object of the container, those of others included. It is
 	// meant for MaxLive.
 	Total int
+	// Places are those that bear an owner, of a listing of everything that the login can see.
+	// Only a Provisioner knows any.
+	Places []FoundPlace
 }
 
 // Request asks for one version. The same Request is sent again after a lost
