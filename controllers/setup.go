@@ -150,7 +150,7 @@ type issuers struct{ accounts *issuer.Accounts }
 
 func (i issuers) Account(object v1alpha1.Issuer) credential.Account {
 	verdict := i.accounts.Verdict(object.GetUID())
-	a := credential.Account{VerdictDone: verdict.Done, Doubts: verdict.Doubts, SlotLimit: i.accounts.SlotLimit(object.GetUID())}
+	a := credential.Account{VerdictDone: verdict.Done, Doubts: verdict.Doubts, Places: verdict.Places.Applied, PlacesAt: verdict.Places.Asked, SlotLimit: i.accounts.SlotLimit(object.GetUID())}
 	account, ok := i.accounts.Get(object.GetUID())
 	if !ok {
 		state := i.accounts.State(object.GetUID())

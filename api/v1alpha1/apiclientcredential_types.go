@@ -45,6 +45,7 @@ type APIClientCredential struct {
 // APIClientCredentialSpec says what is wanted.
 //
 // +kubebuilder:validation:XValidation:rule="[has(self.centraSite), has(self.cloudFoundry), has(self.ibmAPIConnect), has(self.sapNeo), has(self.venafi), has(self.webMethodsGateway), has(self.webMethodsPortal)].filter(x, x).size() == 1",message="exactly one upstream must be set: centraSite, cloudFoundry, ibmAPIConnect, sapNeo, venafi, webMethodsGateway or webMethodsPortal"
+// +kubebuilder:validation:XValidation:rule="!has(self.cloudFoundry) || !has(self.cloudFoundry.managed) || self.cloudFoundry.managed.deletion != 'Delete' || self.deletionPolicy != 'Retain'",message="a managed instance whose deletion is Delete goes with its keys: deletionPolicy must be Revoke, or deletion Keep"
 // +kubebuilder:validation:XValidation:rule="has(self.centraSite) == has(oldSelf.centraSite) && has(self.cloudFoundry) == has(oldSelf.cloudFoundry) && has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.venafi) == has(oldSelf.venafi) && has(self.webMethodsGateway) == has(oldSelf.webMethodsGateway) && has(self.webMethodsPortal) == has(oldSelf.webMethodsPortal)",message="the upstream of a credential is immutable: make a new credential, move the workloads, delete this one"
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.deliver) || self.deliver.all(d, d.as == 'KeyPair' ? has(self.cloudFoundry) || has(self.venafi) && has(self.venafi.certificate) : !has(self.venafi))",message="deliver: this upstream makes nothing that can be written so: a KeyPair needs a certificate and its key, the other forms a client id and secret"
@@ -592,6 +593,12 @@ type APIClientCredentialStatus struct {
 	//
 	// +optional
 	Binding *BindingStatus `json:"binding,omitempty"`
+
+	// ManagedInstance is the service instance that was made for the credential, if the spec asks
+	// for one.
+	//
+	// +optional
+	ManagedInstance *ManagedInstanceStatus `json:"managedInstance,omitempty"`
 
 	// Owner is the mail address of whom the upstream says that the credential belongs to, where it
 	// tells: in API Connect the owner of the consumer organisation. As of the last pass over the

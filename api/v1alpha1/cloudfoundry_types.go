@@ -1,5 +1,7 @@
 package v1alpha1
 
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 // CloudFoundryIssuer is a user of a Cloud Foundry space, as SAP BTP has them.
 type CloudFoundryIssuer struct {
 	// URL of the Cloud Foundry API without a path, as the cockpit shows it on the overview
@@ -35,6 +37,18 @@ type CloudFoundryIssuer struct {
 	// +required
 	Login CloudFoundryLogin `json:"login"`
 
+	// ManagedInstances are the service instances that credentials may have made and changed,
+	// with their roles. Who may write credentials that use the issuer gets these powers, so
+	// without it there are none. Default: none. Example: [{offering: it-rt, plans: [api],
+	// roles: [MonitoringDataRead]}].
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=offering
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	ManagedInstances []ManagedInstanceAllowance `json:"managedInstances,omitempty"`
+
 	// CABundle is PEM of the certificate authorities that all addresses of this issuer, and
 	// those that keys name, are verified with. Without it the system's are used.
 	// Certificates are always verified.
@@ -44,6 +58,38 @@ type CloudFoundryIssuer struct {
 	// +kubebuilder:validation:MaxLength=65536
 	// +kubebuilder:validation:XValidation:rule="self.contains('-----BEGIN CERTIFICATE-----')",message="caBundle must be PEM with at least one CERTIFICATE block"
 	CABundle string `json:"caBundle,omitempty"`
+}
+
+// ManagedInstanceAllowance is a service of which credentials may have instances.
+type ManagedInstanceAllowance struct {
+	// Offering is the name of the service. Example: "it-rt".
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	Offering string `json:"offering"`
+
+	// Plans are the names of its plans. Default: all. Example: ["api"].
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=255
+	Plans []string `json:"plans,omitempty"`
+
+	// Roles are those that instances may have. With it a credential must name its roles,
+	// because those that a service gives by itself were allowed by nobody. Default: all.
+	// Example: ["MonitoringDataRead"].
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=255
+	Roles []string `json:"roles,omitempty"`
 }
 
 // CloudFoundryLogin is how the operator logs in.
@@ -88,8 +134,8 @@ type CloudFoundryLogin struct {
 // CloudFoundryCredential asks for a service key. Roles, grant types and the like belong
 // to the service instance, so a new key may do what the old one could.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.instance) != has(self.instanceGUID)",message="name the service instance by instance or by instanceGUID"
-// +kubebuilder:validation:XValidation:rule="has(self.instance) == has(oldSelf.instance)",message="instance and instanceGUID are immutable"
+// +kubebuilder:validation:XValidation:rule="[has(self.instance), has(self.instanceGUID), has(self.managed)].filter(x, x).size() == 1",message="name the service instance by instance or by instanceGUID, or have one made by managed: set exactly one of them"
+// +kubebuilder:validation:XValidation:rule="has(self.instance) == has(oldSelf.instance) && has(self.managed) == has(oldSelf.managed)",message="instance, instanceGUID and managed are immutable"
 // +kubebuilder:validation:XValidation:rule="(!has(self.validityDays) && !has(self.keyLength)) || self.keyType in ['Certificate', 'ExternalCertificate', 'XSUAACertificate']",message="validityDays and keyLength are for certificates"
 // +kubebuilder:validation:XValidation:rule="!has(self.validityDays) || self.keyType != 'XSUAACertificate' || self.validityDays <= 30",message="a certificate of XSUAA is valid for at most 30 days"
 // +kubebuilder:validation:XValidation:rule="!has(self.keyLength) || self.keyType == 'XSUAACertificate' || self.keyLength <= 4096",message="keyLength 8192 is for certificates of XSUAA"
@@ -112,6 +158,13 @@ type CloudFoundryCredential struct {
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9][A-Za-z0-9._~-]*$`
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="instanceGUID is immutable"
 	InstanceGUID string `json:"instanceGUID,omitempty"`
+
+	// Managed has an instance made for this credential alone, with the roles that stand here,
+	// where the issuer's managedInstances allow it. It is changed when they change, and no
+	// other credential uses it.
+	//
+	// +optional
+	Managed *ManagedInstance `json:"managed,omitempty"`
 
 	// KeyType is what the broker is asked for. ClientSecret (default): a key without
 	// parameters, whose kind is the service's default; for Process Integration Runtime
@@ -164,4 +217,135 @@ type CloudFoundryProbe struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^/[^#\s\\]*$`
 	Path string `json:"path"`
+}
+
+// ManagedInstance is a service instance that Claviger makes, changes and, if it is told to,
+// deletes.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.name) == has(oldSelf.name)",message="managed.name is immutable"
+type ManagedInstance struct {
+	// Name of the instance in the issuer's space. One of that name that was not made for this
+	// credential is never touched. Immutable. Default: one that is made from the credential's
+	// name and that nothing else has. Example: "billing-monitoring".
+	//
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=50
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="managed.name is immutable"
+	Name string `json:"name,omitempty"`
+
+	// Offering is the name of the service. Immutable. Example: "it-rt", Process Integration
+	// Runtime.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="managed.offering is immutable: make a new credential"
+	Offering string `json:"offering"`
+
+	// Plan is the name of its plan, to which the subaccount must be entitled. Immutable.
+	// Example: "api" for the OData API, "integration-flow" for calling flows.
+	//
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="managed.plan is immutable: make a new credential"
+	Plan string `json:"plan"`
+
+	// Roles that all keys of the instance have. SAP adds roles, so any name is taken here, and
+	// the service's answer stands in the condition. A change is made at once, keys in use get
+	// it as well, and the API may need an hour to know it. Taken out again, the service
+	// decides. Default: the service's own. Example: ["MonitoringDataRead"].
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=128
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=255
+	Roles []string `json:"roles,omitempty"`
+
+	// GrantTypes are the ways in which tokens are had with its keys. Claviger proves keys by
+	// client_credentials. Default: the service's own. Example: ["client_credentials"].
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=255
+	GrantTypes []string `json:"grantTypes,omitempty"`
+
+	// RedirectURIs are where a browser may be sent with a code, for the grant type
+	// authorization_code. Default: none. Example: ["https://app.example/callback"].
+	//
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=1024
+	RedirectURIs []string `json:"redirectURIs,omitempty"`
+
+	// TokenValidity is how long a token is valid that is had with one of its keys, at least a
+	// second; Process Integration Runtime takes 1h to 24h. Default: the service's own.
+	// Example: "12h".
+	//
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('8760h')",message="tokenValidity must be a duration from 1s to 8760h, such as 12h"
+	TokenValidity *metav1.Duration `json:"tokenValidity,omitempty"`
+
+	// Deletion says what becomes of the instance when the credential is deleted. Keep
+	// (default): it stays, without keys of the credential, and a credential of the same name and
+	// namespace takes it up again. Delete: it is deleted after the last version is revoked, unless
+	// somebody else has keys or bindings of it. deletionPolicy Retain goes with Keep alone.
+	//
+	// +optional
+	// +kubebuilder:default=Keep
+	// +kubebuilder:validation:Enum=Keep;Delete
+	Deletion string `json:"deletion,omitempty"`
+}
+
+// Values of ManagedInstance.Deletion.
+const (
+	// InstanceKept outlives the credential.
+	InstanceKept = "Keep"
+	// InstanceDeleted goes after the last version.
+	InstanceDeleted = "Delete"
+)
+
+// ManagedInstance is the service instance that is made for the credential; nil if none is.
+func (s *APIClientCredentialSpec) ManagedInstance() *ManagedInstance {
+	if s.CloudFoundry == nil {
+		return nil
+	}
+	return s.CloudFoundry.Managed
+}
+
+// DeletesInstance reports whether a service instance goes with the credential.
+func (s *APIClientCredentialSpec) DeletesInstance() bool {
+	managed := s.ManagedInstance()
+	return managed != nil && managed.Deletion == InstanceDeleted && s.DeletionPolicy != DeletionRetain
+}
+
+// ManagedInstanceStatus is the service instance that was made for the credential, as it was seen
+// last. Nothing is decided by it but whether it is looked at.
+type ManagedInstanceStatus struct {
+	// Name of the instance upstream. People may rename it.
+	//
+	// +optional
+	Name string `json:"name,omitempty"`
+
+	// GUID of the instance, which never changes. Keys are made in it: one that was made anew
+	// has other keys.
+	//
+	// +optional
+	GUID string `json:"guid,omitempty"`
+
+	// Applied is a digest of what it was made or changed into last.
+	//
+	// +optional
+	Applied string `json:"applied,omitempty"`
 }

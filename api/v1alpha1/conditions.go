@@ -135,6 +135,19 @@ const (
 	// ReasonApprovalUnavailable: approval is demanded and cannot be given, or cannot be proven,
 	// so nothing is issued or renewed; the message says why.
 	ReasonApprovalUnavailable = "ApprovalUnavailable"
+	// ReasonProvisioning: the managed service instance is being made, changed or deleted, which may
+	// take minutes. Nothing has to be done.
+	ReasonProvisioning = "Provisioning"
+	// ReasonInstanceTaken: the upstream has a service instance of the managed one's name, or with
+	// its label, that was not made for this credential. It is left alone; the message says how to
+	// go on.
+	ReasonInstanceTaken = "InstanceTaken"
+	// ReasonProvisioningFailed: the managed service instance cannot be made or changed as the
+	// spec has it, in the upstream's words. Keys that exist go on to work.
+	ReasonProvisioningFailed = "ProvisioningFailed"
+	// ReasonInstanceNotEmpty: the managed service instance would be deleted, and holds keys or
+	// bindings of somebody else. Delete them, or set deletion of the managed instance to Keep.
+	ReasonInstanceNotEmpty = "InstanceNotEmpty"
 	// ReasonQueued: other credentials of the issuer are being renewed; this one
 	// follows.
 	ReasonQueued = "Queued"

@@ -84,6 +84,10 @@ type Account struct {
 	// VerdictDone and Doubts come from the pass over the whole issuer.
 	VerdictDone bool
 	Doubts      map[upstream.Mark]string
+	// Places are what that pass has read on managed places by their owner, and PlacesAt is when
+	// it began to; zero if it has read nothing on any.
+	Places   map[string]string
+	PlacesAt time.Time
 	// SlotLimit is how many routine rotations may run at once.
 	SlotLimit int
 	// TryAcquire takes a share of the workers for a call, or says that the issuer has
@@ -239,6 +243,8 @@ func (r *Reconciler) act(ctx context.Context, s *scope, step rotation.Step) erro
 		return r.Issuers.EnsureInUse(ctx, s.issuer)
 	case rotation.AskApproval:
 		return r.askApproval(ctx, s, step)
+	case rotation.Provision, rotation.Deprovision:
+		return r.provision(ctx, s, step)
 	case rotation.CreateIntent:
 		return r.createIntent(ctx, s, step)
 	case rotation.Adopt:

@@ -217,6 +217,12 @@ func (s *scope) setIssuer(issuer v1alpha1.Issuer, account Account) {
 	if account.Upstream == nil {
 		return
 	}
+	if _, ok := account.Upstream.(upstream.Provisioner); s.managed() != nil && !ok {
+		s.specProblem = &rotation.Problem{
+			Reason: v1alpha1.ReasonIssuerMismatch, Stalled: true,
+			Message: fmt.Sprintf("issuer %s is an account that makes no service instances: name one by instance or instanceGUID", issuer.GetName()),
+		}
+	}
 	c := account.Upstream.Capabilities()
 	_, verifies := account.Upstream.(upstream.Verifier)
 	s.capabilities = rotation.Capabilities{

@@ -93,6 +93,9 @@ func (r *Reconciler) nameTaken(ctx context.Context, s *scope, intent journal.Int
 // container is where versions live. A version that was made by this account knows
 // it already, by ids that no rename moves; only the first one asks the upstream.
 func (r *Reconciler) container(ctx context.Context, s *scope) (string, error) {
+	if s.managed() != nil {
+		return s.place.Container, nil // the planner has just looked, and one that was made anew has another id
+	}
 	for i := len(s.versions) - 1; i >= 0; i-- {
 		if v := &s.versions[i]; v.Issuer.UID == s.issuer.GetUID() {
 			return v.Container, nil

@@ -30,6 +30,7 @@ func (r *Reconciler) look(ctx context.Context, s *scope, step rotation.Step) err
 		{rotation.FactConsumers, r.lookAtConsumers},
 		{rotation.FactWorkloads, r.lookAtWorkloads},
 		{rotation.FactConsent, r.lookAtConsent},
+		{rotation.FactPlace, r.lookAtPlace},
 	} {
 		if !step.Needs.Has(fact.flag) {
 			continue

@@ -27,6 +27,7 @@ type memory struct {
 	marches     map[types.UID]march
 	unrendered  map[types.UID]setback
 	blind       map[types.UID]blindness
+	places      map[types.UID]placing
 }
 
 // projection is the last status that was written, when, and the resource version that it has.
@@ -101,6 +102,7 @@ func newMemory() *memory {
 		marches:     map[types.UID]march{},
 		unrendered:  map[types.UID]setback{},
 		blind:       map[types.UID]blindness{},
+		places:      map[types.UID]placing{},
 	}
 }
 
@@ -210,6 +212,7 @@ func (m *memory) forgetCredential(uid types.UID) {
 	delete(m.unrendered, uid)
 	delete(m.marches, uid)
 	delete(m.blind, uid)
+	delete(m.places, uid)
 }
 
 // firstMissed returns when the credential was first found missing.

@@ -16,6 +16,7 @@ import (
 	"github.com/claviger-dev/claviger/internal/material"
 	"github.com/claviger-dev/claviger/internal/render"
 	"github.com/claviger-dev/claviger/internal/rotation"
+	"github.com/claviger-dev/claviger/internal/upstream"
 	"github.com/claviger-dev/claviger/internal/workloads"
 )
 
@@ -67,6 +68,9 @@ type scope struct {
 	rewritten bool
 	// marked are the versions that this pass chose to put back.
 	marked map[int64]bool
+
+	// place is the managed place as this pass has seen it.
+	place upstream.Provisioned
 
 	fresh rotation.Facts
 	guard struct {
@@ -143,6 +147,7 @@ func (s *scope) observe() rotation.Observed {
 		Fresh: s.fresh,
 	}
 	o.Consent = s.observeConsent(s.now)
+	o.Place = s.observePlace()
 	o.Target = s.observeTarget()
 	o.Logins = s.observeLogins()
 	o.Deliveries = s.observeDeliveries(o.Target.Published)

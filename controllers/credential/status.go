@@ -105,6 +105,7 @@ func (s *scope) describe(status *v1alpha1.APIClientCredentialStatus, o rotation.
 	status.Consumers = s.describeConsumers(status.Consumers, o, now)
 	status.Rollout = s.describeRollout(status.Rollout, o, now)
 	status.Owner = s.owner(status.Owner)
+	status.ManagedInstance = s.describePlace(status.ManagedInstance)
 	status.DeletionApproval = v1alpha1.DeletionApproval(o.Deletion(now))
 	status.History = s.describeHistory(status.History, o, now)
 	status.Rotates, status.Expires, status.Binding = "never", "", nil
@@ -285,7 +286,7 @@ func rotating(o rotation.Observed, step rotation.Step, now time.Time) *rotation.
 	}
 	switch step.Notice.Reason {
 	case v1alpha1.ReasonOverlap, v1alpha1.ReasonRetiring, v1alpha1.ReasonWaitingForWindow, v1alpha1.ReasonWaitingForUptake, v1alpha1.ReasonWaitingForReferences, v1alpha1.ReasonUptakeDeadlinePassed,
-		v1alpha1.ReasonWaitingForLogin, v1alpha1.ReasonLoginPending, v1alpha1.ReasonWaitingForDelivery, v1alpha1.ReasonDeliveryPending,
+		v1alpha1.ReasonWaitingForLogin, v1alpha1.ReasonLoginPending, v1alpha1.ReasonWaitingForDelivery, v1alpha1.ReasonDeliveryPending, v1alpha1.ReasonProvisioning,
 		v1alpha1.ReasonApprovalPending, v1alpha1.ReasonRollingOut, v1alpha1.ReasonRolloutHeld:
 		return step.Notice
 	case v1alpha1.ReasonIssuing, v1alpha1.ReasonVerifying:

@@ -98,6 +98,16 @@ type Verdict struct {
 	// Doubts are versions that the listing does not show or shows with another
 	// secret, and why in words. A doubt is a reason to verify, never to revoke.
 	Doubts map[upstream.Mark]string
+	// Places are the managed places that it has seen.
+	Places Places
+}
+
+// Places are what a listing has shown of managed places.
+type Places struct {
+	// Asked is when the listing began; zero if it told nothing of places.
+	Asked time.Time
+	// Applied is what stands on each, by its owner: a digest of what it was made last.
+	Applied map[string]string
 }
 
 // Accounts are the accounts of all issuers of this process. They are safe for
@@ -272,7 +282,7 @@ func (a *Accounts) publish(account Account, state State, credentials int) {
 	// A new account of the same state matters too: whoever waits may be told another
 	// realm.
 	news := e.state != state || e.account.Realm != account.Realm || e.account.Terminating != account.Terminating ||
-		e.account.Login != account.Login
+		e.account.Login != account.Login || e.account.Upstream != account.Upstream // which may have other rights
 	account.calls, account.urgent, account.waiting = e.account.calls, e.account.urgent, e.account.waiting
 	e.account, e.state, e.credentials = account, state, credentials
 	if news {
@@ -281,7 +291,7 @@ func (a *Accounts) publish(account Account, state State, credentials int) {
 }
 
 // conclude makes a verdict known. hashes are those that the upstream listed.
-func (a *Accounts) conclude(id Identity, doubts, hashes map[upstream.Mark]string) {
+func (a *Accounts) conclude(id Identity, doubts, hashes map[upstream.Mark]string, places Places) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	e := a.entryOf(id)
@@ -292,7 +302,9 @@ func (a *Accounts) conclude(id Identity, doubts, hashes map[upstream.Mark]string
 		}
 	}
 	maps.DeleteFunc(e.dismissed, func(mark upstream.Mark, hash string) bool { return hashes[mark] != hash })
-	e.verdict, e.hashes = Verdict{Done: true, Doubts: doubts}, hashes
+	// That a place is still not there may be news to its credential, and it alone knows.
+	news = news || !places.Asked.IsZero()
+	e.verdict, e.hashes = Verdict{Done: true, Doubts: doubts, Places: places}, hashes
 	if news {
 		a.changed.ring(id)
 	}

@@ -62,13 +62,15 @@ func TestNewsRingAndRepetitionsDoNot(t *testing.T) {
 		{"it works", func() { working("r") }, true},
 		{"it still works", func() { working("r") }, false},
 		{"it points elsewhere", func() { working("s") }, true},
-		{"the first verdict", func() { a.conclude(identity(apic), nil, nil) }, true},
-		{"the same verdict", func() { a.conclude(identity(apic), nil, nil) }, false},
-		{"a doubt", func() { a.conclude(identity(apic), map[upstream.Mark]string{"m": "why"}, nil) }, true},
-		{"the same doubt", func() { a.conclude(identity(apic), map[upstream.Mark]string{"m": "why"}, nil) }, false},
+		{"the first verdict", func() { a.conclude(identity(apic), nil, nil, Places{}) }, true},
+		{"the same verdict", func() { a.conclude(identity(apic), nil, nil, Places{}) }, false},
+		{"a doubt", func() { a.conclude(identity(apic), map[upstream.Mark]string{"m": "why"}, nil, Places{}) }, true},
+		{"the same doubt", func() { a.conclude(identity(apic), map[upstream.Mark]string{"m": "why"}, nil, Places{}) }, false},
 		{"another one from reading", func() { a.doubt(identity(apic), "n", "why") }, true},
 		{"the same from reading", func() { a.doubt(identity(apic), "n", "why") }, false},
-		{"no doubt any more", func() { a.conclude(identity(apic), nil, nil) }, false},
+		{"no doubt any more", func() { a.conclude(identity(apic), nil, nil, Places{}) }, false},
+		{"places, of which their credentials alone know whether they are as wanted", func() { a.conclude(identity(apic), nil, nil, Places{Asked: noon}) }, true},
+		{"the same places", func() { a.conclude(identity(apic), nil, nil, Places{Asked: noon}) }, true},
 		{"it fails", func() { a.publish(Account{Issuer: identity(apic)}, State{Reason: "IssuerNotReady"}, 1) }, true},
 		{"it is gone", func() { a.forget(apic) }, true},
 	}
@@ -158,7 +160,7 @@ func TestRotationSlotsAreFiveOrATenth(t *testing.T) {
 func TestADismissedDoubtComesBackOnlyWithAnotherHash(t *testing.T) {
 	a := NewAccounts(AccountsOptions{})
 	hashes := map[upstream.Mark]string{"m": "odd"}
-	a.conclude(identity(apic), map[upstream.Mark]string{"m": otherSecret, "gone": "not listed"}, hashes)
+	a.conclude(identity(apic), map[upstream.Mark]string{"m": otherSecret, "gone": "not listed"}, hashes, Places{})
 	before := a.Verdict(apic)
 	a.Dismiss(apic, "m")
 	a.Dismiss(apic, "gone")
@@ -173,7 +175,7 @@ func TestADismissedDoubtComesBackOnlyWithAnotherHash(t *testing.T) {
 	if diff := cmp.Diff(map[upstream.Mark]string{"m": "odd"}, a.dismissals(apic)); diff != "" {
 		t.Errorf("what is missing must be doubted again, what hashes oddly not:\n%s", diff)
 	}
-	a.conclude(identity(apic), nil, map[upstream.Mark]string{"m": "changed"})
+	a.conclude(identity(apic), nil, map[upstream.Mark]string{"m": "changed"}, Places{})
 	if got := a.dismissals(apic); len(got) != 0 {
 		t.Errorf("another hash is still dismissed: %v", got)
 	}
@@ -232,7 +234,7 @@ func TestAccountsAreSafeForConcurrentUse(t *testing.T) {
 		group.Go(func() {
 			for range 200 {
 				a.publish(Account{Issuer: identity(apic)}, State{Usable: true}, 10)
-				a.conclude(identity(apic), map[upstream.Mark]string{"m": "why"}, map[upstream.Mark]string{"m": "h"})
+				a.conclude(identity(apic), map[upstream.Mark]string{"m": "why"}, map[upstream.Mark]string{"m": "h"}, Places{})
 				if account, ok := a.Get(apic); ok {
 					if release, ok := account.TryAcquire(false); ok {
 						release()

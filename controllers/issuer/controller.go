@@ -114,7 +114,9 @@ type record struct {
 	pass pass
 	// owners are the credentials that this process has seen, by their half of the
 	// mark, and firstSeen the late arrivals.
-	owners    map[string]owner
+	owners map[string]owner
+	// furnished: one of them has a place of its own.
+	furnished bool
 	firstSeen map[upstream.Mark]time.Time
 
 	// written is the resourceVersion that the last write of status was based on, and

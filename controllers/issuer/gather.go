@@ -76,6 +76,7 @@ func (r *Reconciler) credentials(ctx context.Context, g *gathered) (int, error) 
 		return 0, fmt.Errorf("list the credentials: %w", err)
 	}
 	present := map[string]bool{}
+	g.record.furnished = false
 	for i := range list.Items {
 		c := &list.Items[i]
 		if !c.Spec.IssuerRef.Names(g.issuer) {
@@ -84,6 +85,7 @@ func (r *Reconciler) credentials(ctx context.Context, g *gathered) (int, error) 
 		half := journal.OwnerMark(r.Options.ClusterID, string(c.UID))
 		present[half] = true
 		g.held = g.held || heldAsMass(c)
+		g.record.furnished = g.record.furnished || c.Spec.ManagedInstance() != nil
 		g.record.owners[half] = owner{Key: client.ObjectKeyFromObject(c), UID: c.UID}
 	}
 	remember(g.record.owners, present)

@@ -126,6 +126,9 @@ func (r *Reconciler) release(ctx context.Context, g *gathered) error {
 			return err
 		}
 	}
+	if clearing, err := r.Accounts.clearing(ctx, g.issuer.GetNamespace(), g.issuer); err != nil || clearing {
+		return err
+	}
 	free := g.issuer.Copy()
 	controllerutil.RemoveFinalizer(free, journal.FinalizerInUse)
 	if err := r.Accounts.patch(ctx, free, g.issuer); err != nil {
@@ -133,6 +136,19 @@ func (r *Reconciler) release(ctx context.Context, g *gathered) error {
 	}
 	g.issuer = free
 	return nil
+}
+
+// clearing reports whether a credential still has to delete a service instance of its own, of one
+// issuer or, if it is nil, of any: that comes after its last version.
+func (a *Accounts) clearing(ctx context.Context, namespace string, issuer v1alpha1.Issuer) (bool, error) {
+	credentials := &v1alpha1.APIClientCredentialList{}
+	if err := a.client.List(ctx, credentials, client.InNamespace(namespace)); err != nil {
+		return false, fmt.Errorf("list credentials: %w", err)
+	}
+	return slices.ContainsFunc(credentials.Items, func(c v1alpha1.APIClientCredential) bool {
+		return c.Spec.DeletesInstance() && controllerutil.ContainsFinalizer(&c, journal.FinalizerCredential) &&
+			(issuer == nil || c.Spec.IssuerRef.Names(issuer))
+	}), nil
 }
 
 // held: a version that somebody still has to revoke. Retained ones were let go.
@@ -195,7 +211,10 @@ func (r *LoginReconciler) needed(ctx context.Context, secret *metav1.PartialObje
 			return false, err
 		}
 		left, err := versions(ctx, r.Live, secret.Namespace, nil)
-		return slices.ContainsFunc(left, held), err
+		if err != nil || slices.ContainsFunc(left, held) {
+			return err == nil, err
+		}
+		return r.Accounts.clearing(ctx, secret.Namespace, nil)
 	}
 	if r.Now().Before(secret.DeletionTimestamp.Add(loginGrace)) {
 		return true, nil // the rest of the command may not have arrived yet
@@ -215,6 +234,9 @@ func (r *LoginReconciler) needed(ctx context.Context, secret *metav1.PartialObje
 		}
 		ending, err := r.ending(ctx, issuer)
 		if err != nil || ending && slices.ContainsFunc(left, held) {
+			return true, err
+		}
+		if clearing, err := r.Accounts.clearing(ctx, secret.Namespace, issuer); err != nil || ending && clearing {
 			return true, err
 		}
 	}

@@ -93,9 +93,22 @@ func (r *Reconciler) sweep(ctx context.Context, g *gathered) error {
 	p.expected, p.missing, p.suspect = f.expected, f.missing, f.suspect
 	p.hashes, p.unread, p.orphans = f.hashes, f.unread, reported(suspicions)
 	p.forgetSecrets(metadata)
-	r.Accounts.conclude(rec.id, f.doubts, f.hashes)
+	r.Accounts.conclude(rec.id, f.doubts, f.hashes, rec.places(listing.Places, asked))
 	r.readOwners(ctx, rec.upstream)
 	return nil
+}
+
+// places are what the listing showed of managed places. Where no credential has one, nobody
+// wants to know.
+func (rec *record) places(found []upstream.FoundPlace, asked time.Time) Places {
+	if _, ok := rec.upstream.(upstream.Provisioner); !ok || !rec.furnished {
+		return Places{}
+	}
+	applied := map[string]string{}
+	for _, place := range found {
+		applied[place.Owner] = place.Applied
+	}
+	return Places{Asked: asked, Applied: applied}
 }
 
 // readOwners learns whom credentials belong to, for notifications. Nothing waits for it: a login

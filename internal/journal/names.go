@@ -206,3 +206,23 @@ func UpstreamPrefix(clusterID, credentialUID string) string {
 	owner := ownerHash(clusterID, credentialUID)
 	return "cl-" + base32Lower.EncodeToString(owner[:]) + "-"
 }
+
+// PlaceOwner says whose a place upstream is that was made for one credential alone. It is the
+// credential's name and not its UID: a credential that is made again, or comes back from a
+// backup, finds its place, and at no time are there two of one name.
+func PlaceOwner(clusterID string, credential types.NamespacedName) string {
+	owner := placeHash(clusterID, credential)
+	return hex.EncodeToString(owner[:])
+}
+
+// PlaceName is the name that such a place gets: what people recognise of the credential's name,
+// and the owner, so that nothing of anybody else is called like it. At most 32 characters.
+func PlaceName(clusterID string, credential types.NamespacedName) string {
+	owner := placeHash(clusterID, credential)
+	known := strings.ReplaceAll(credential.Name, ".", "-")
+	return known[:min(len(known), 18)] + "-" + base32Lower.EncodeToString(owner[:])
+}
+
+func placeHash(clusterID string, credential types.NamespacedName) [8]byte {
+	return ownerHash(clusterID, "place of "+credential.String())
+}

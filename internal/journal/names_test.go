@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
@@ -88,5 +89,33 @@ func TestLabelsFitTheirLimit(t *testing.T) {
 		if problems := validation.IsQualifiedName(strings.ToLower(key)); len(problems) > 0 {
 			t.Errorf("%s: %s", key, problems)
 		}
+	}
+}
+
+// A place is found again by a credential of the same name, and by nobody else.
+func TestPlacesBelongToNames(t *testing.T) {
+	billing := types.NamespacedName{Namespace: "payments", Name: "billing"}
+	if got := PlaceName("cluster", billing); len(got) > 32 || !strings.HasPrefix(got, "billing-") {
+		t.Errorf("the name is %q", got)
+	}
+	long := types.NamespacedName{Namespace: "payments", Name: strings.Repeat("a", 52)}
+	if got := PlaceName("cluster", long); len(got) != 32 {
+		t.Errorf("a long name becomes %q", got)
+	}
+	owners := map[string]bool{}
+	for _, other := range []struct {
+		cluster    string
+		credential types.NamespacedName
+	}{
+		{"cluster", billing},
+		{"clone", billing},
+		{"cluster", long},
+		{"cluster", types.NamespacedName{Namespace: "payments", Name: "billin"}},
+		{"cluster", types.NamespacedName{Namespace: "payment", Name: "s/billing"}},
+	} {
+		owners[PlaceOwner(other.cluster, other.credential)] = true
+	}
+	if len(owners) != 5 || len(PlaceOwner("cluster", billing)) != 16 || owners[OwnerMark("cluster", "payments/billing")] {
+		t.Errorf("owners: %v", owners)
 	}
 }

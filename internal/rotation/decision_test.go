@@ -39,7 +39,7 @@ type decision struct {
 	want  Step
 }
 
-const everything = FactCredential | FactIssuer | FactTarget | FactGuard | FactContainer | FactJournal | FactConsumers | FactWorkloads | FactCopies | FactConsent
+const everything = FactCredential | FactIssuer | FactTarget | FactGuard | FactContainer | FactJournal | FactConsumers | FactWorkloads | FactCopies | FactConsent | FactPlace
 
 // working is a credential at rest: version 1 is ten days old, published and
 // accepted; it is renewed after 30 days. Everything was read live.
@@ -135,7 +135,7 @@ func decide(t *testing.T, table []decision) {
 // allDecisions are all tables of this package.
 func allDecisions(t *testing.T) []decision {
 	t.Helper()
-	return slices.Concat(keepDecisions(), adoptDecisions(), wayDecisions(), retireDecisions(t), succeedDecisions(t), endDecisions(), answerDecisions(), requestDecisions(), uptakeDecisions(), rolloutDecisions(t), previousDecisions(), massDecisions(), copyDecisions(), consentDecisions(t), loginDecisions(), deliveryDecisions())
+	return slices.Concat(keepDecisions(), adoptDecisions(), wayDecisions(), retireDecisions(t), succeedDecisions(t), endDecisions(), answerDecisions(), requestDecisions(), uptakeDecisions(), rolloutDecisions(t), previousDecisions(), massDecisions(), copyDecisions(), consentDecisions(t), loginDecisions(), deliveryDecisions(), placeDecisions())
 }
 
 func TestEveryActionIsDecidedInSomeCase(t *testing.T) {

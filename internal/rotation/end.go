@@ -157,6 +157,9 @@ func letGo(s *situation) *Step {
 		}
 		return &Step{Action: DeleteTarget}
 	}
+	if step, done := s.clearPlace(); !done {
+		return step
+	}
 	if s.Credential.Finalized {
 		return &Step{Action: RemoveFinalizer}
 	}

@@ -40,6 +40,7 @@ var keep = []rule{
 	keepCopies,
 	confirmDoubts,
 	noteFirstPublication,
+	tendPlace,
 	succeed,
 	showPrevious,
 	roll,

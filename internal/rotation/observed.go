@@ -37,6 +37,8 @@ type Observed struct {
 	// Workloads are those that are restarted for a new version; they count only while Fresh has
 	// FactWorkloads.
 	Workloads Workloads
+	// Place is where the versions live.
+	Place Place
 	// Fresh are the facts that were read live in this pass. The others come from
 	// the cache and may be old: good enough to idle, not good enough to act.
 	Fresh Facts
@@ -375,6 +377,8 @@ const (
 	// FactConsent is a live read of what people were asked and have answered, and a proof that
 	// the answers are theirs.
 	FactConsent
+	// FactPlace is a look upstream at the managed place.
+	FactPlace
 )
 
 // Has reports whether all of want are in f.

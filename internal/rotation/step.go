@@ -17,6 +17,10 @@ const (
 	HoldIssuer Action = "HoldIssuer"
 	// AskApproval writes a request to people, and does nothing until they have answered.
 	AskApproval Action = "AskApproval"
+	// Provision has the managed place made, or made what the spec wants.
+	Provision Action = "Provision"
+	// Deprovision has the managed place deleted, after the last version.
+	Deprovision Action = "Deprovision"
 	// CreateIntent creates the version Secret, before the upstream is called.
 	CreateIntent Action = "CreateIntent"
 	// Claim takes over the right to call for an intent.
@@ -88,8 +92,8 @@ const (
 // Actions lists every action, for tests that must not forget one.
 func Actions() []Action {
 	return []Action{
-		Wait, Look, AddFinalizer, HoldIssuer, AskApproval, CreateIntent, Adopt, Claim, Issue, WriteAnswer, Disown, Suspect, Verify, NoteRefusal, Fail, RollBack, MarkRepublish, Publish,
-		ShowPrevious, HidePrevious, PublishCopy, WithdrawCopy, NotePublished, Restart, NoteRollout, Retire, Revoke, NoteRevoked, Release, Abandon, Retain, RetainTarget, DeleteTarget, RemoveFinalizer,
+		Wait, Look, AddFinalizer, HoldIssuer, AskApproval, Provision, CreateIntent, Adopt, Claim, Issue, WriteAnswer, Disown, Suspect, Verify, NoteRefusal, Fail, RollBack, MarkRepublish, Publish,
+		ShowPrevious, HidePrevious, PublishCopy, WithdrawCopy, NotePublished, Restart, NoteRollout, Retire, Revoke, NoteRevoked, Release, Abandon, Retain, RetainTarget, DeleteTarget, Deprovision, RemoveFinalizer,
 	}
 }
 

@@ -375,6 +375,9 @@ func (s *situation) begin(d *due) *Step {
 	if !s.Account.Held {
 		return &Step{Action: HoldIssuer, Needs: FactIssuer}
 	}
+	if step, ready := s.furnish(d); !ready {
+		return step
+	}
 	step := &Step{
 		Action: CreateIntent, Version: 1, Cause: d.cause, Answers: d.answers, Routine: d.routine,
 		Needs: FactCredential | FactIssuer | FactGuard,
@@ -384,6 +387,9 @@ func (s *situation) begin(d *due) *Step {
 	}
 	if s.caps.MaxLive > 0 {
 		step.Needs |= FactContainer
+	}
+	if s.Place.Managed {
+		step.Needs |= FactPlace
 	}
 	step.Adopts = s.Credential.Adopts && len(s.Versions) == 0
 	if newest := s.newest(); newest != nil {

@@ -38,6 +38,9 @@ func TestCloudFoundryIssuerRules(t *testing.T) {
 		{"a token of an identity provider is accepted", `spec: {cloudFoundry: {login: {type: JWTBearer, origin: my-idp}}}`, ""},
 		{"an unknown login is refused", `spec: {cloudFoundry: {login: {type: Passcode}}}`, "spec.cloudFoundry.login.type: Unsupported value"},
 		{"a client of an identity provider is refused", `spec: {cloudFoundry: {login: {type: ClientCredentials, origin: my-idp}}}`, "origin is for users"},
+		{"managed instances of a service are accepted", `spec: {cloudFoundry: {managedInstances: [{offering: it-rt, plans: [api], roles: [MonitoringDataRead]}]}}`, ""},
+		{"a service twice is refused", `spec: {cloudFoundry: {managedInstances: [{offering: it-rt}, {offering: it-rt}]}}`, "Duplicate value"},
+		{"managed instances of no service are refused", `spec: {cloudFoundry: {managedInstances: [{plans: [api]}]}}`, "managedInstances[0].offering: Required value"},
 		{"a bundle without a certificate is refused", `spec: {cloudFoundry: {caBundle: x}}`, "caBundle must be PEM"},
 	})
 	testUpdate(t, issuers, "cf-issuer-rules", cfIssuer, []ruleCase{
@@ -57,6 +60,14 @@ func TestCloudFoundryCredentialRules(t *testing.T) {
 		{"an instance twice is refused", `spec: {cloudFoundry: {instanceGUID: 7e1d6b9c-0b8a-4c64-9a55-2d1c1a3a4a10}}`, "name the service instance by instance or by instanceGUID"},
 		{"an instance by guid is accepted", `spec: {cloudFoundry: {instance: null, instanceGUID: 7e1d6b9c-0b8a-4c64-9a55-2d1c1a3a4a10}}`, ""},
 		{"a guid that is a path is refused", `spec: {cloudFoundry: {instance: null, instanceGUID: a/b}}`, "spec.cloudFoundry.instanceGUID"},
+		{"a managed instance is accepted", `spec: {cloudFoundry: {instance: null, managed: {offering: it-rt, plan: api, roles: [MonitoringDataRead], grantTypes: [client_credentials], redirectURIs: ["https://a.example/"], tokenValidity: 12h}}}`, ""},
+		{"one beside a named one is refused", `spec: {cloudFoundry: {managed: {offering: it-rt, plan: api}}}`, "set exactly one of them"},
+		{"one of no plan is refused", `spec: {cloudFoundry: {instance: null, managed: {offering: it-rt}}}`, "spec.cloudFoundry.managed.plan: Required value"},
+		{"a name that is too long is refused", `spec: {cloudFoundry: {instance: null, managed: {name: a12345678901234567890123456789012345678901234567890, offering: it-rt, plan: api}}}`, "spec.cloudFoundry.managed.name: Too long"},
+		{"a validity that is none is refused", `spec: {cloudFoundry: {instance: null, managed: {offering: it-rt, plan: api, tokenValidity: 0s}}}`, "tokenValidity must be a duration"},
+		{"another end than Keep and Delete is refused", `spec: {cloudFoundry: {instance: null, managed: {offering: it-rt, plan: api, deletion: Orphan}}}`, "spec.cloudFoundry.managed.deletion: Unsupported value"},
+		{"one that goes with its keys is accepted", `spec: {cloudFoundry: {instance: null, managed: {offering: it-rt, plan: api, deletion: Delete}}}`, ""},
+		{"one that goes while its keys are kept is refused", `spec: {deletionPolicy: Retain, cloudFoundry: {instance: null, managed: {offering: it-rt, plan: api, deletion: Delete}}}`, "deletionPolicy must be Revoke, or deletion Keep"},
 		{"an unknown key type is refused", `spec: {cloudFoundry: {keyType: Token}}`, "spec.cloudFoundry.keyType: Unsupported value"},
 		{"a certificate of a year is accepted", `spec: {cloudFoundry: {keyType: Certificate, validityDays: 365, keyLength: 4096}}`, ""},
 		{"a certificate of more than a year is refused", `spec: {cloudFoundry: {keyType: Certificate, validityDays: 366}}`, "spec.cloudFoundry.validityDays"},
@@ -74,7 +85,8 @@ func TestCloudFoundryCredentialRules(t *testing.T) {
 	})
 	testUpdate(t, credentials, "cf-credential-rules", cfCredential, []ruleCase{
 		{"the instance is immutable", `spec: {cloudFoundry: {instance: other}}`, "instance is immutable"},
-		{"a name does not turn into a guid", `spec: {cloudFoundry: {instance: null, instanceGUID: 7e1d6b9c}}`, "instance and instanceGUID are immutable"},
+		{"a name does not turn into a guid", `spec: {cloudFoundry: {instance: null, instanceGUID: 7e1d6b9c}}`, "instance, instanceGUID and managed are immutable"},
+		{"a named one does not turn into a managed one", `spec: {cloudFoundry: {instance: null, managed: {offering: it-rt, plan: api}}}`, "instance, instanceGUID and managed are immutable"},
 		{"the key type is immutable", `spec: {cloudFoundry: {keyType: Certificate}}`, "keyType is immutable"},
 		{"the probe may change", `spec: {cloudFoundry: {probe: {path: /api}}}`, ""},
 	})
@@ -92,4 +104,27 @@ func TestCloudFoundryLoginsOfOthersCannotBeSentAway(t *testing.T) {
 	requireAllowed(t, patching("cf", `{"spec":{"cloudFoundry":{"login":{"origin":"elsewhere"}}}}`)(ctx, withoutGet.Resource(issuers).Namespace(namespace)), byLogin)
 	requireAllowed(t, patching("cf", `{"spec":{"suspend":true}}`)(ctx, withoutGet.Resource(issuers).Namespace(namespace)), "")
 	requireAllowed(t, creating(another)(ctx, getsIt.Resource(issuers).Namespace(namespace)), "")
+}
+
+// What an instance is stays; what its keys may do, and whether it goes with them, may change.
+func TestManagedInstanceRules(t *testing.T) {
+	const managed = `
+apiVersion: credentials.claviger.dev/v1alpha1
+kind: APIClientCredential
+metadata: {name: monitoring}
+spec:
+  issuerRef: {name: cf}
+  cloudFoundry: {managed: {name: mine, offering: it-rt, plan: api, roles: [MonitoringDataRead]}}
+  secret: {name: monitoring-key}
+`
+	testUpdate(t, credentials, "cf-managed-rules", managed, []ruleCase{
+		{"the roles may change", `spec: {cloudFoundry: {managed: {roles: [WorkspacePackagesRead]}}}`, ""},
+		{"so may the validity of tokens", `spec: {cloudFoundry: {managed: {tokenValidity: 2h}}}`, ""},
+		{"and the end", `spec: {cloudFoundry: {managed: {deletion: Delete}}}`, ""},
+		{"the name is immutable", `spec: {cloudFoundry: {managed: {name: other}}}`, "managed.name is immutable"},
+		{"it is not taken away", `spec: {cloudFoundry: {managed: {name: null}}}`, "managed.name is immutable"},
+		{"the offering is immutable", `spec: {cloudFoundry: {managed: {offering: xsuaa}}}`, "managed.offering is immutable"},
+		{"the plan is immutable", `spec: {cloudFoundry: {managed: {plan: integration-flow}}}`, "managed.plan is immutable"},
+		{"it does not turn into a named one", `spec: {cloudFoundry: {managed: null, instance: mine}}`, "instance, instanceGUID and managed are immutable"},
+	})
 }

@@ -46,7 +46,7 @@ func TestTheSamplesApplyAsTheyAre(t *testing.T) {
 	want := []string{
 		"apiclientcredential.credentials.claviger.dev/billing", "apiclientcredential.credentials.claviger.dev/catalogue", "apiclientcredential.credentials.claviger.dev/cert-manager-tpp",
 		"apiclientcredential.credentials.claviger.dev/invoices",
-		"apiclientcredential.credentials.claviger.dev/message-logs", "apiclientcredential.credentials.claviger.dev/message-logs-mtls",
+		"apiclientcredential.credentials.claviger.dev/message-logs", "apiclientcredential.credentials.claviger.dev/message-logs-managed", "apiclientcredential.credentials.claviger.dev/message-logs-mtls",
 		"apiclientcredential.credentials.claviger.dev/monitoring", "apiclientcredential.credentials.claviger.dev/operator-certificate", "apiclientcredential.credentials.claviger.dev/orders",
 		"apiclientcredential.credentials.claviger.dev/orders-client", "apiclientcredential.credentials.claviger.dev/orders-in-production", "apiclientcredential.credentials.claviger.dev/orders-key", "apiclientcredential.credentials.claviger.dev/orders-oauth",
 		"apiclientcredential.credentials.claviger.dev/shop-client", "apiclientcredential.credentials.claviger.dev/shop-key", "cloudintegrationtenant.credentials.claviger.dev/production",

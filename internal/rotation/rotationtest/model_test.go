@@ -86,7 +86,7 @@ func TestEveryLifeKeepsTheRules(t *testing.T) {
 			t.Errorf("in no life the reason %s is given: teach the world what leads to it", reason)
 		}
 	}
-	for _, e := range slices.Concat(Events(), (&workload{}).Events(), (&deployment{}).Events(), (&copies{}).Events(), (&login{}).Events(), (&delivery{}).Events(), (&reviewers{}).Events()) {
+	for _, e := range slices.Concat(Events(), (&workload{}).Events(), (&deployment{}).Events(), (&copies{}).Events(), (&login{}).Events(), (&delivery{}).Events(), (&reviewers{}).Events(), (&estate{}).Events()) {
 		if total.Happened[e.Name] == 0 {
 			t.Errorf("this never happens: %s", e.Name)
 		}

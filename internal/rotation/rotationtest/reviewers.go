@@ -138,6 +138,8 @@ func (d *reviewers) Act(seen, live *World, step rotation.Step) (known, done bool
 			side.agreed = slices.DeleteFunc(slices.Clone(side.agreed), func(a [2]int64) bool { return a[0] == int64(live.nonces+1) })
 			side.agreed = append(side.agreed, [2]int64{int64(live.nonces + 1), step.Agreed})
 		}
+	case rotation.Provision:
+		was.judgePlace(seen, live)
 	case rotation.Retire, rotation.Retain:
 		was.judgeDeletion(seen, live, step)
 	case rotation.Issue:
@@ -173,6 +175,32 @@ func (d *reviewers) judge(seen, live *World, step rotation.Step) {
 		}
 	}
 	live.Fault("version %d is begun and nobody has agreed to it", step.Version)
+}
+
+// judgePlace tells of roles that are changed, or an instance that is made anew, without the word of
+// people.
+func (d *reviewers) judgePlace(seen, live *World) {
+	if d.unwanted || d.operation != approval.Renew || !seen.CompromisedAt.IsZero() || seen.heldRecord() == nil {
+		return
+	}
+	follows := strconv.Itoa(seen.heldRecord().Nonce)
+	for i := range d.requests {
+		r := &d.requests[i]
+		if r.yes && !r.no && r.subject.Generation == d.generation && r.subject.Operation == approval.Renew && r.subject.Nonce == follows {
+			return
+		}
+	}
+	live.Fault("what the instance may do is changed and nobody has agreed to it")
+}
+
+// heldRecord is the version that the target holds; nil if none is known.
+func (w *World) heldRecord() *Record {
+	for i := range w.Journal {
+		if r := &w.Journal[i]; w.mine(r) && r.Material == w.Target.Holds && w.Target.Holds != 0 && w.Target.uid == w.uid && !w.Target.foreign {
+			return r
+		}
+	}
+	return nil
 }
 
 // judgeDeletion tells of a deletion that is begun without the word of people.

@@ -48,7 +48,9 @@ func (w *World) arrive() {
 		l := w.late[0]
 		w.late = slices.Clone(w.late[1:])
 		w.tell(0, "a call of "+l.at.Add(-lateness).Format("15:04:05")+" arrives upstream", 0, "")
-		w.make(l.nonce, l.material)
+		if there, _ := w.housed(l.nonce); there {
+			w.make(l.nonce, l.material)
+		}
 	}
 }
 
@@ -134,6 +136,13 @@ func (p *Process) issue(w *World, r, seen *Record) {
 			w.Fault("version %d is one more than the upstream takes (6)", r.Number)
 		}
 		p.setBack(w, r.Nonce, "the container is full")
+		return
+	}
+	if there, idle := w.housed(r.Nonce); !there {
+		p.remember(r.Nonce, func(m *recollection) { m.condemned = "the instance is gone" })
+		return
+	} else if !idle {
+		p.setBack(w, r.Nonce, "the upstream works on the instance")
 		return
 	}
 	if r.Material != 0 && w.Upstream[r.Material].taken {

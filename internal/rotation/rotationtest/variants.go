@@ -85,6 +85,8 @@ func Variants() []*Variant {
 		{Name: "people agree to the deletion", Class: ReadableUnique, Capabilities: of(ReadableUnique), Policy: onRequest, Dimensions: []func() Dimension{asking(approval.Delete)}},
 		{Name: "the previous version is shown", Capabilities: of(WriteAhead), Policy: onRequest, Previous: true},
 		{Name: "the previous version is shown until the upstream ends it", Class: ShownOnce, Capabilities: of(ShownOnce), Policy: onRequest, Life: 16 * time.Minute, Renewals: 2, Previous: true},
+		{Name: "in an instance of its own", Class: ReadableUnique, Capabilities: of(ReadableUnique), Policy: onRequest, Dimensions: []func() Dimension{newEstate}},
+		{Name: "in an instance of its own that stays, and people agree to renewals", Class: ReadableUnique, Capabilities: of(ReadableUnique), Policy: onRequest, Dimensions: []func() Dimension{newLeasehold, asking(approval.Renew)}},
 		{Name: "without overlap", Capabilities: with(func(c *rotation.Capabilities) { c.Overlap = false }), Policy: onRequest},
 	}
 }
