@@ -168,7 +168,9 @@ var directions = []direction{
 		func(importer, imported string, standard bool) bool {
 			// A keystore that takes PKCS#12 has to read it, which the standard library cannot.
 			keystore := importer == "internal/cloudintegrationsim" && imported == "software.sslmate.com/src/go-pkcs12"
-			return !standard && !keystore && short(imported) != "internal/simkit" && !below(short(imported), importer)
+			// Platforms of one landscape have their brokers in common.
+			landscape := importer == "internal/servicemanagersim" && short(imported) == "internal/cloudfoundrysim"
+			return !standard && !keystore && !landscape && short(imported) != "internal/simkit" && !below(short(imported), importer)
 		},
 	},
 	{
