@@ -49,6 +49,7 @@ type reply struct {
 	status int
 	// router is what a router says that had nobody to give the call to.
 	router    string
+	location  string
 	body      []byte
 	throttled bool
 	after     time.Duration
@@ -98,7 +99,7 @@ func (e *endpoint) exchange(ctx context.Context, c call) (reply, error) {
 		return r, upstream.NoAnswer(c.operation, err, c.effect, r.secrets)
 	}
 	defer response.Body.Close()
-	r.status = response.StatusCode
+	r.status, r.location = response.StatusCode, response.Header.Get("Location")
 	// The router answers 404 for an application that is not running: that is said of the
 	// application, and of nothing in it.
 	if r.router = response.Header.Get("X-Cf-RouterError"); r.router != "" {
