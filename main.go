@@ -162,7 +162,7 @@ func operate(ctx context.Context, s *settings) error {
 	s.Version = buildVersion()
 	s.Boundary = boundary()
 	s.OperatorNamespace = os.Getenv("POD_NAMESPACE")
-	s.Registry = upstream.NewRegistry(apiconnect.NewDriver(time.Now), centrasite.NewDriver(time.Now), cloudfoundry.NewDriver(time.Now), neo.NewDriver(time.Now), venafi.NewDriver(time.Now), webmethodsgateway.NewDriver(), webmethodsportal.NewDriver())
+	s.Registry = upstream.NewRegistry(apiconnect.NewDriver(time.Now), centrasite.NewDriver(time.Now), cloudfoundry.NewDriver(time.Now), cloudfoundry.NewManagerDriver(time.Now), neo.NewDriver(time.Now), venafi.NewDriver(time.Now), webmethodsgateway.NewDriver(), webmethodsportal.NewDriver())
 	manager, err := ctrl.NewManager(config, s.managerOptions(scheme))
 	if err != nil {
 		return err

@@ -73,8 +73,9 @@ type APIClientCredentialSpec struct {
 	// +optional
 	CentraSite *CentraSiteCredential `json:"centraSite,omitempty"`
 
-	// CloudFoundry asks for a service key of a Cloud Foundry space. The issuer must be of
-	// the same upstream.
+	// CloudFoundry asks for a service key of a Cloud Foundry space, or for the same of a
+	// subaccount of SAP BTP by SAP Service Manager. The issuer must be of cloudFoundry or of
+	// sapServiceManager.
 	//
 	// +optional
 	CloudFoundry *CloudFoundryCredential `json:"cloudFoundry,omitempty"`

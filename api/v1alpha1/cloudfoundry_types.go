@@ -140,7 +140,7 @@ type CloudFoundryLogin struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.validityDays) || self.keyType != 'XSUAACertificate' || self.validityDays <= 30",message="a certificate of XSUAA is valid for at most 30 days"
 // +kubebuilder:validation:XValidation:rule="!has(self.keyLength) || self.keyType == 'XSUAACertificate' || self.keyLength <= 4096",message="keyLength 8192 is for certificates of XSUAA"
 type CloudFoundryCredential struct {
-	// Instance is the name of the service instance in the issuer's space. Immutable.
+	// Instance is the name of the service instance in the issuer's space or subaccount. Immutable.
 	// Example: "cpi-api".
 	//
 	// +optional
@@ -149,7 +149,7 @@ type CloudFoundryCredential struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="instance is immutable"
 	Instance string `json:"instance,omitempty"`
 
-	// InstanceGUID is its guid instead, which survives renaming. Immutable. Example:
+	// InstanceGUID is its guid, or instance id, instead, which survives renaming. Immutable. Example:
 	// "7e1d6b9c-0b8a-4c64-9a55-2d1c1a3a4a10".
 	//
 	// +optional

@@ -36,12 +36,13 @@ type CredentialIssuer struct {
 
 // CredentialIssuerSpec says which account.
 //
-// +kubebuilder:validation:XValidation:rule="[has(self.centraSite), has(self.cloudFoundry), has(self.ibmAPIConnect), has(self.sapNeo), has(self.venafi), has(self.webMethodsGateway), has(self.webMethodsPortal)].filter(x, x).size() == 1",message="exactly one upstream must be set: centraSite, cloudFoundry, ibmAPIConnect, sapNeo, venafi, webMethodsGateway or webMethodsPortal"
-// +kubebuilder:validation:XValidation:rule="has(self.centraSite) == has(oldSelf.centraSite) && has(self.cloudFoundry) == has(oldSelf.cloudFoundry) && has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.venafi) == has(oldSelf.venafi) && has(self.webMethodsGateway) == has(oldSelf.webMethodsGateway) && has(self.webMethodsPortal) == has(oldSelf.webMethodsPortal)",message="the upstream of an issuer is immutable: make a new issuer"
+// +kubebuilder:validation:XValidation:rule="[has(self.centraSite), has(self.cloudFoundry), has(self.ibmAPIConnect), has(self.sapNeo), has(self.sapServiceManager), has(self.venafi), has(self.webMethodsGateway), has(self.webMethodsPortal)].filter(x, x).size() == 1",message="exactly one upstream must be set: centraSite, cloudFoundry, ibmAPIConnect, sapNeo, sapServiceManager, venafi, webMethodsGateway or webMethodsPortal"
+// +kubebuilder:validation:XValidation:rule="has(self.centraSite) == has(oldSelf.centraSite) && has(self.cloudFoundry) == has(oldSelf.cloudFoundry) && has(self.ibmAPIConnect) == has(oldSelf.ibmAPIConnect) && has(self.sapNeo) == has(oldSelf.sapNeo) && has(self.sapServiceManager) == has(oldSelf.sapServiceManager) && has(self.venafi) == has(oldSelf.venafi) && has(self.webMethodsGateway) == has(oldSelf.webMethodsGateway) && has(self.webMethodsPortal) == has(oldSelf.webMethodsPortal)",message="the upstream of an issuer is immutable: make a new issuer"
 type CredentialIssuerSpec struct {
 	// RateLimit is the budget of calls of all credentials of this issuer together. An
 	// issuer of SAP Neo never makes more than 1.5 calls a second and 8 at once, whatever
-	// is written here: a subaccount takes 100 a minute.
+	// is written here: a subaccount takes 100 a minute. One of SAP Service Manager never
+	// makes more than 1.5 a second and 200 at once: a client may make 6000 an hour.
 	//
 	// +optional
 	// +kubebuilder:default={}
@@ -67,6 +68,13 @@ type CredentialIssuerSpec struct {
 	//
 	// +optional
 	SAPNeo *SAPNeoIssuer `json:"sapNeo,omitempty"`
+
+	// SAPServiceManager is a binding of SAP Service Manager in a subaccount of SAP BTP, for keys
+	// of service instances outside of Cloud Foundry. Its credentials have the member
+	// cloudFoundry.
+	//
+	// +optional
+	SAPServiceManager *SAPServiceManagerIssuer `json:"sapServiceManager,omitempty"`
 
 	// Venafi is an account on a Venafi Trust Protection Platform.
 	//
@@ -319,6 +327,9 @@ func (s *CredentialIssuerSpec) Upstream() (member string, parameters any) {
 	if s.SAPNeo != nil {
 		return "sapNeo", s.SAPNeo
 	}
+	if s.SAPServiceManager != nil {
+		return "sapServiceManager", s.SAPServiceManager
+	}
 	if s.Venafi != nil {
 		return "venafi", s.Venafi
 	}
@@ -329,6 +340,16 @@ func (s *CredentialIssuerSpec) Upstream() (member string, parameters any) {
 		return "webMethodsPortal", s.WebMethodsPortal
 	}
 	return "", nil
+}
+
+// CredentialMember is the one-of member of the credentials that the issuer is for: its own,
+// except that a key is the same for a team whoever is asked for it.
+func (s *CredentialIssuerSpec) CredentialMember() string {
+	if s.SAPServiceManager != nil {
+		return "cloudFoundry"
+	}
+	member, _ := s.Upstream()
+	return member
 }
 
 // LoginSecret names the Secret that holds the login; empty if there is none.
@@ -344,6 +365,9 @@ func (s *CredentialIssuerSpec) LoginSecret() string {
 	}
 	if s.SAPNeo != nil {
 		return s.SAPNeo.Login.SecretRef.Name
+	}
+	if s.SAPServiceManager != nil {
+		return s.SAPServiceManager.Login.SecretRef.Name
 	}
 	if s.Venafi != nil {
 		return s.Venafi.Login.SecretRef.Name
@@ -370,6 +394,8 @@ func (s *CredentialIssuerSpec) LoginCredential() string {
 		ref = s.IBMAPIConnect.Login.CredentialRef
 	case s.SAPNeo != nil:
 		ref = s.SAPNeo.Login.CredentialRef
+	case s.SAPServiceManager != nil:
+		ref = s.SAPServiceManager.Login.CredentialRef
 	case s.WebMethodsGateway != nil:
 		ref = s.WebMethodsGateway.Login.CredentialRef
 	case s.WebMethodsPortal != nil:
@@ -405,6 +431,9 @@ func (s *CredentialIssuerSpec) CABundle() string {
 	if s.SAPNeo != nil {
 		return s.SAPNeo.CABundle
 	}
+	if s.SAPServiceManager != nil {
+		return s.SAPServiceManager.CABundle
+	}
 	if s.Venafi != nil {
 		return s.Venafi.CABundle
 	}
@@ -420,14 +449,21 @@ func (s *CredentialIssuerSpec) CABundle() string {
 // Budget is how many calls a second, and how many at once, the issuer may make.
 func (s *CredentialIssuerSpec) Budget() (perSecond float64, burst int) {
 	perSecond, burst = float64(s.RateLimit.PerSecond), int(s.RateLimit.Burst)
-	if s.SAPNeo == nil {
+	var mostPerSecond float64
+	var mostBurst int
+	switch {
+	case s.SAPNeo != nil:
+		mostPerSecond, mostBurst = neoPerSecond, neoBurst
+	case s.SAPServiceManager != nil:
+		mostPerSecond, mostBurst = managerPerSecond, managerBurst
+	default:
 		return perSecond, burst
 	}
-	if perSecond <= 0 || perSecond > neoPerSecond {
-		perSecond = neoPerSecond
+	if perSecond <= 0 || perSecond > mostPerSecond {
+		perSecond = mostPerSecond
 	}
-	if burst <= 0 || burst > neoBurst {
-		burst = neoBurst
+	if burst <= 0 || burst > mostBurst {
+		burst = mostBurst
 	}
 	return perSecond, burst
 }

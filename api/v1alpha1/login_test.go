@@ -44,7 +44,7 @@ func TestEveryLoginMayBeACredentials(t *testing.T) {
 			t.Errorf("%s: the Secret of the login is %q", field.Name, name)
 		}
 	}
-	if count < 7 {
+	if count < 8 {
 		t.Errorf("only %d upstreams were found", count)
 	}
 }

@@ -201,7 +201,8 @@ func (r *Reconciler) gatherIssuer(ctx context.Context, s *scope) error {
 func (s *scope) setIssuer(issuer v1alpha1.Issuer, account Account) {
 	s.issuer, s.account = issuer, account
 	if s.credential != nil {
-		if member, _ := issuer.IssuerSpec().Upstream(); member != s.member {
+		if issuer.IssuerSpec().CredentialMember() != s.member {
+			member, _ := issuer.IssuerSpec().Upstream()
 			s.specProblem = &rotation.Problem{
 				Reason: v1alpha1.ReasonIssuerMismatch, Stalled: true,
 				Message: fmt.Sprintf("issuer %s is an account on %s and the credential asks for %s", issuer.GetName(), member, s.member),

@@ -24,7 +24,10 @@ import (
 const retry = 100 * time.Millisecond
 
 // publicKeys are what Secrets hold that is no secret.
-var publicKeys = []string{"client_id", "username", "attributes", "certificate", "chain", "tls.crt", "ca.crt"}
+var publicKeys = []string{
+	"client_id", "username", "attributes", "certificate", "chain", "tls.crt", "ca.crt",
+	"clientid", "url", "certurl", "sm_url", "xsappname", // as SAP calls them
+}
 
 // Learn remembers what a Secret holds. What a template made for a workload holds secrets
 // among other things, and the version that it was made from is learned as well.

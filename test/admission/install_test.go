@@ -46,11 +46,11 @@ func TestTheSamplesApplyAsTheyAre(t *testing.T) {
 	want := []string{
 		"apiclientcredential.credentials.claviger.dev/billing", "apiclientcredential.credentials.claviger.dev/catalogue", "apiclientcredential.credentials.claviger.dev/cert-manager-tpp",
 		"apiclientcredential.credentials.claviger.dev/invoices",
-		"apiclientcredential.credentials.claviger.dev/message-logs", "apiclientcredential.credentials.claviger.dev/message-logs-managed", "apiclientcredential.credentials.claviger.dev/message-logs-mtls",
+		"apiclientcredential.credentials.claviger.dev/message-logs", "apiclientcredential.credentials.claviger.dev/message-logs-kyma", "apiclientcredential.credentials.claviger.dev/message-logs-managed", "apiclientcredential.credentials.claviger.dev/message-logs-mtls",
 		"apiclientcredential.credentials.claviger.dev/monitoring", "apiclientcredential.credentials.claviger.dev/operator-certificate", "apiclientcredential.credentials.claviger.dev/orders",
 		"apiclientcredential.credentials.claviger.dev/orders-client", "apiclientcredential.credentials.claviger.dev/orders-in-production", "apiclientcredential.credentials.claviger.dev/orders-key", "apiclientcredential.credentials.claviger.dev/orders-oauth",
 		"apiclientcredential.credentials.claviger.dev/shop-client", "apiclientcredential.credentials.claviger.dev/shop-key", "cloudintegrationtenant.credentials.claviger.dev/production",
-		"credentialissuer.credentials.claviger.dev/apic", "credentialissuer.credentials.claviger.dev/centrasite", "credentialissuer.credentials.claviger.dev/cf", "credentialissuer.credentials.claviger.dev/gateway", "credentialissuer.credentials.claviger.dev/neo", "credentialissuer.credentials.claviger.dev/portal",
+		"credentialissuer.credentials.claviger.dev/apic", "credentialissuer.credentials.claviger.dev/centrasite", "credentialissuer.credentials.claviger.dev/cf", "credentialissuer.credentials.claviger.dev/gateway", "credentialissuer.credentials.claviger.dev/neo", "credentialissuer.credentials.claviger.dev/portal", "credentialissuer.credentials.claviger.dev/sm",
 		"credentialissuer.credentials.claviger.dev/tpp-certificates", "credentialissuer.credentials.claviger.dev/tpp-chained", "credentialissuer.credentials.claviger.dev/tpp-secretless", "credentialissuer.credentials.claviger.dev/tpp-tokens",
 		"rotationpolicy.credentials.claviger.dev/notifying", "rotationpolicy.credentials.claviger.dev/quarterly", "rotationpolicy.credentials.claviger.dev/restarting", "rotationpolicy.credentials.claviger.dev/reviewed", "secret/apic-login",
 		"clustercredentialissuer.credentials.claviger.dev/apic", "clusterrotationpolicy.credentials.claviger.dev/quarterly",
