@@ -43,7 +43,7 @@ type house interface { //nolint:interfacebloat // one question for each thing th
 // houses are the upstreams of the demo. The first is the one at whose calls the operator
 // is killed, and that cheats in the rehearsal.
 func houses() (*apiConnect, []house) {
-	return &apiConnect{}, []house{&neoHouse{}, &cloudFoundryHouse{}, &venafiHouse{}, &centraSiteHouse{}, &gatewayHouse{}, &portalHouse{}}
+	return &apiConnect{}, []house{&neoHouse{}, &cloudFoundryHouse{}, &serviceManagerHouse{}, &venafiHouse{}, &centraSiteHouse{}, &gatewayHouse{}, &portalHouse{}}
 }
 
 // version is one object of a ledger, in words that all upstreams share.
