@@ -42,7 +42,7 @@ const (
 )
 
 // cfKeys are the credentials of the demo, one of each type of key, each of an instance of
-// its own.
+// its own; the last one's is made by the operator.
 var cfKeys = []struct {
 	name, offering string
 	credential     v1alpha1.CloudFoundryCredential
@@ -56,6 +56,12 @@ var cfKeys = []struct {
 	}},
 	{"uaa-secret", "xsuaa", v1alpha1.CloudFoundryCredential{Instance: "uaa-by-secret", KeyType: "XSUAABindingSecret"}},
 	{"uaa-certificate", "xsuaa", v1alpha1.CloudFoundryCredential{Instance: "uaa-by-certificate", KeyType: "XSUAACertificate", ValidityDays: 7}},
+	{"logs-managed", "it-rt", v1alpha1.CloudFoundryCredential{
+		Managed: &v1alpha1.ManagedInstance{
+			Name: "logs-made-by-claviger", Offering: "it-rt", Plan: "api", Roles: []string{"MonitoringDataRead"}, GrantTypes: []string{"client_credentials"},
+		},
+		Probe: &v1alpha1.CloudFoundryProbe{Path: cfProbe},
+	}},
 }
 
 // The keys of the target Secrets: the whole service key, and for certificates that are
@@ -91,6 +97,9 @@ func (h *cloudFoundryHouse) open(context.Context, *stage, *os.File) (simkit.Remo
 	}
 	seed := cloudfoundrysim.Seed{Users: []cloudfoundrysim.User{cfUser()}, ClientCAs: string(h.signer.PEM())}
 	for _, k := range cfKeys {
+		if k.credential.Managed != nil {
+			continue
+		}
 		seed.Instances = append(seed.Instances, cloudfoundrysim.Instance{
 			Org: cfOrg, Space: cfSpace, Name: k.credential.Instance, Offering: k.offering, Plan: "any", Roles: []string{"MonitoringDataRead"},
 		})
@@ -129,7 +138,8 @@ func (h *cloudFoundryHouse) teams(context.Context, settings) ([]*team, error) {
 				TypeMeta: ours("CredentialIssuer"), ObjectMeta: meta("cf"),
 				Spec: v1alpha1.CredentialIssuerSpec{CloudFoundry: &v1alpha1.CloudFoundryIssuer{
 					URL: h.sim.URL(), Organization: cfOrg, Space: cfSpace, CABundle: string(h.sim.CA()),
-					Login: v1alpha1.CloudFoundryLogin{SecretRef: v1alpha1.SecretReference{Name: "cf-login"}},
+					ManagedInstances: []v1alpha1.ManagedInstanceAllowance{{Offering: "it-rt", Plans: []string{"api"}, Roles: []string{"MonitoringDataRead"}}},
+					Login:            v1alpha1.CloudFoundryLogin{SecretRef: v1alpha1.SecretReference{Name: "cf-login"}},
 				}},
 			},
 			&v1alpha1.RotationPolicy{
@@ -164,6 +174,9 @@ func (*cloudFoundryHouse) read(kind string, attrs map[string]string) (version, b
 }
 
 func (*cloudFoundryHouse) place(credential *v1alpha1.APIClientCredential) string {
+	if managed := credential.Spec.CloudFoundry.Managed; managed != nil {
+		return managed.Name
+	}
 	return credential.Spec.CloudFoundry.Instance
 }
 

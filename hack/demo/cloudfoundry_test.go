@@ -38,10 +38,7 @@ func TestServiceKeysOfEachTypeAreUsedAsWorkloadsDo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			container, err := account.Locate(t.Context(), parameters)
-			if err != nil {
-				t.Fatal(err)
-			}
+			container := located(t, account, parameters)
 			r := upstream.Request{Parameters: parameters, Container: container, Name: c.Name, Mark: upstream.Mark(fmt.Sprintf("%032x", i))}
 			if r.Material, err = account.(upstream.Drafter).Draft(r, rand.Reader); err != nil {
 				t.Fatal(err)
@@ -74,6 +71,32 @@ func TestServiceKeysOfEachTypeAreUsedAsWorkloadsDo(t *testing.T) {
 			}
 		})
 	}
+}
+
+// located is where the keys of some parameters live. An instance that is to be made is made, as the
+// operator does.
+func located(t *testing.T, account upstream.Upstream, parameters json.RawMessage) string {
+	t.Helper()
+	provisioner, ok := account.(upstream.Provisioner)
+	if !ok {
+		t.Fatal("the account makes no instances")
+	}
+	if provisioner.Managed(parameters) == "" {
+		container, err := account.Locate(t.Context(), parameters)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return container
+	}
+	place := upstream.Place{Parameters: parameters, Owner: "0123456789abcdef", Name: "logs-aaaabbbbccccd"}
+	if err := provisioner.Provision(t.Context(), place); err != nil {
+		t.Fatal(err)
+	}
+	found, err := provisioner.Find(t.Context(), place)
+	if err != nil || !found.Usable || found.Differs {
+		t.Fatalf("the instance is %+v: %v", found, err)
+	}
+	return found.Container
 }
 
 // eventuallyServed waits until the token endpoint knows a new key.
