@@ -123,9 +123,19 @@ func (r *Reconciler) lookAtPlace(ctx context.Context, s *scope, _ rotation.Step)
 		return err
 	}
 	now := r.Clock.Now()
+	left := err != nil && upstream.ClassOf(err) == upstream.Conflict && s.credential.DeletionTimestamp != nil
+	if left {
+		// What is not its own alone does not hold a credential that goes, nor its namespace.
+		log.FromContext(ctx).Info("the managed instance is left where it is", "cause", err.Error())
+		r.event(s, corev1.EventTypeWarning, v1alpha1.ReasonInstanceTaken, "Deprovision", "nothing is deleted: %s", messageOf(err))
+		err = nil
+	}
 	var news deed
 	p := s.memory.place(s.uid, func(p *placing) {
 		p.account = s.account.Upstream
+		if left {
+			p.container, p.asked = "", deed{}
+		}
 		if err != nil {
 			p.hidden = s.placeTrouble(p.hidden, "the managed instance cannot be looked at", err, now)
 			return

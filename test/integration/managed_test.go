@@ -181,10 +181,13 @@ func TestTwoCredentialsNeverShareAManagedInstance(t *testing.T) {
 			[]string{`"shared"`, "was not made for this credential", "credentials.claviger.dev/instance-of="})
 	})
 	x.delete(rival)
-	// It has nothing to delete, and says so until somebody tells it to leave what is not its own.
+	// It has nothing to delete. That a call of its own may still be under way need not be waited for.
 	x.eventually(soon, func() string {
-		return lacks(x.get("rival").Status.Conditions, v1alpha1.ConditionReady, state{metav1.ConditionFalse, v1alpha1.ReasonInstanceTaken}, nil)
+		return lacks(x.get("rival").Status.Conditions, v1alpha1.ConditionReady, state{metav1.ConditionFalse, v1alpha1.ReasonDeleting}, []string{"is looked for again"})
 	})
+	if !slices.Contains(x.reasons("APIClientCredential", "rival"), v1alpha1.ReasonInstanceTaken) {
+		t.Error("no event tells that it leaves the instance")
+	}
 	update(x.tenant, "rival", &v1alpha1.APIClientCredential{}, func(c *v1alpha1.APIClientCredential) { c.Spec.CloudFoundry.Managed.Deletion = "Keep" })
 	x.awaitGone(soon, rival)
 	if diff := cmp.Diff([]cloudfoundrysim.InstanceState{before}, x.instances()); diff != "" {
