@@ -1,6 +1,11 @@
 package admission
 
-import "testing"
+import (
+	"strings"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 const managerIssuer = `
 apiVersion: credentials.claviger.dev/v1alpha1
@@ -38,10 +43,12 @@ func TestServiceManagerIssuerRules(t *testing.T) {
 
 // A credential has no member of its own for this upstream: its key is the same.
 func TestServiceManagerHasNoCredentialOfItsOwn(t *testing.T) {
-	testCreate(t, credentials, cfCredential, []ruleCase{
-		{"a key is asked for as in Cloud Foundry", `spec: {issuerRef: {name: sm}}`, ""},
-		{"a member of its own is refused", `spec: {cloudFoundry: null, sapServiceManager: {instance: cpi-api}}`, `unknown field "spec.sapServiceManager"`},
-	})
+	testCreate(t, credentials, cfCredential, []ruleCase{{"a key is asked for as in Cloud Foundry", `spec: {issuerRef: {name: sm}}`, ""}})
+	wrong := changed(t, object(t, cfCredential), `spec: {cloudFoundry: null, sapServiceManager: {instance: cpi-api}}`)
+	_, err := admin(t).Resource(credentials).Namespace("default").Create(t.Context(), wrong, metav1.CreateOptions{DryRun: dryRun, FieldValidation: metav1.FieldValidationStrict})
+	if err == nil || !strings.Contains(err.Error(), `unknown field "spec.sapServiceManager"`) {
+		t.Errorf("a member of its own: %v", err)
+	}
 }
 
 // The login of an issuer of Service Manager is guarded as any other.

@@ -260,6 +260,11 @@ func TestServiceManagerConditionsSayWhatToDo(t *testing.T) {
 			[]string{`the login is of subaccount "` + smSubaccount + `" and the issuer names "another"`},
 		},
 		{
+			"an instance that is to be made", nil,
+			v1alpha1.CloudFoundryCredential{Managed: &v1alpha1.ManagedInstance{Offering: "it-rt", Plan: "api"}},
+			[]string{"issuer apic is an account that makes no service instances: name one by instance or instanceGUID"},
+		},
+		{
 			"a broker whose keys are used up", func(s *smSetting) { s.brokers.KeysPerInstance = 1 },
 			v1alpha1.CloudFoundryCredential{Instance: "uaa"},
 			[]string{"the service broker did not make the binding", "quota reached"},
