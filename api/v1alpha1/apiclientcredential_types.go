@@ -658,6 +658,11 @@ type HistoryEntry struct {
 	// +kubebuilder:validation:Enum=Accepted;None
 	Verification string `json:"verification,omitempty"`
 
+	// Replaced is there if it was made in place of the version before it, which ended with that.
+	//
+	// +optional
+	Replaced *Replacement `json:"replaced,omitempty"`
+
 	// IssuedAt is when it was made, by the API server's clock.
 	IssuedAt metav1.Time `json:"issuedAt"`
 
@@ -669,6 +674,17 @@ type HistoryEntry struct {
 	//
 	// +optional
 	RevokedAt *metav1.Time `json:"revokedAt,omitempty"`
+}
+
+// Replacement is what it cost to renew a version in place, under a policy with strategy Replace.
+type Replacement struct {
+	// At is when the upstream had ended the version before.
+	At metav1.Time `json:"at"`
+
+	// SecretAfter is how long after that the Secret held the new one, in whole seconds, not
+	// rounded down. Workloads that read the Secret at their start only need a restart beyond that.
+	// Example: "2s".
+	SecretAfter metav1.Duration `json:"secretAfter"`
 }
 
 // DeletionApproval is how far people have come with the deletion of a credential.

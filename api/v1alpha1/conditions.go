@@ -211,6 +211,15 @@ const (
 	ReasonPolicyNotFound = "PolicyNotFound"
 	// ReasonPolicyNotAccepted: the policy exists and says itself what is wrong.
 	ReasonPolicyNotAccepted = "PolicyNotAccepted"
+	// ReasonReplaced: a version was renewed in place, which has ended the one before it, and the
+	// Secret, or workloads, hold that one still.
+	ReasonReplaced = "Replaced"
+	// ReasonReplacementUnknown: a version was to be renewed in place, and no answer tells whether
+	// it has ended with that. A successor that does not depend on it is being made.
+	ReasonReplacementUnknown = "ReplacementUnknown"
+	// ReasonReplaceNotAllowed: the upstream ends a version with the making of the next one, and no
+	// policy with strategy Replace says that workloads may fail until they have it.
+	ReasonReplaceNotAllowed = "ReplaceNotAllowed"
 	// ReasonPoliciesOverlap: two policies select the credential.
 	ReasonPoliciesOverlap = "PoliciesOverlap"
 	// ReasonInvalidTemplate: spec.secret.template cannot be rendered, or does not fit the material.

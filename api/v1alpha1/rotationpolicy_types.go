@@ -66,6 +66,19 @@ type RotationPolicySpec struct {
 	// +kubebuilder:validation:XValidation:rule="self != 'Unlimited'",message="overlap cannot be Unlimited: the old credential would never be revoked"
 	Overlap Interval `json:"overlap,omitempty"`
 
+	// Strategy says what a renewal may do to what workloads hold. Overlap (default): nothing; the old
+	// version stays valid beside the new one, and an upstream that cannot do that is not asked
+	// to renew anything. Replace: the upstream may end the old version with the making of the
+	// new one. From the moment in which it does so until pods hold the new one, the credential that
+	// they hold is refused: without spec.rollout of the credential that takes until somebody restarts
+	// them or they read the Secret again. Upstreams that cannot renew in place go on overlapping,
+	// and so do versions with Secrets of their own (secret.naming Versioned). Example: "Replace".
+	//
+	// +optional
+	// +kubebuilder:default=Overlap
+	// +kubebuilder:validation:Enum=Overlap;Replace
+	Strategy Strategy `json:"strategy,omitempty"`
+
 	// RenewBefore is how long before the end that the upstream sets a successor is issued.
 	// It counts only where the upstream sets one, and half of the lifetime at most.
 	// Default: a third of the lifetime that was seen. Example: "14d".
@@ -218,6 +231,16 @@ const (
 	AfterDeadlineHold AfterDeadline = "Hold"
 	// AfterDeadlineRetire revokes it.
 	AfterDeadlineRetire AfterDeadline = "Retire"
+)
+
+// Strategy is what a renewal may do to what workloads hold.
+type Strategy string
+
+const (
+	// StrategyOverlap keeps it valid.
+	StrategyOverlap Strategy = "Overlap"
+	// StrategyReplace may end it.
+	StrategyReplace Strategy = "Replace"
 )
 
 // ExpiringOutsideWindows is what becomes of a version that ends before a window opens.

@@ -166,6 +166,8 @@ type Reconciler struct {
 // Metrics counts what was done.
 type Metrics interface {
 	Rotated(upstreamMember, result string)
+	// Replaced measures for how long a Secret has held what was ended in place.
+	Replaced(upstreamMember string, after time.Duration)
 }
 
 // +kubebuilder:rbac:groups=credentials.claviger.dev,resources=apiclientcredentials,verbs=get;list;watch;update;patch

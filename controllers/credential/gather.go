@@ -229,7 +229,7 @@ func (s *scope) setIssuer(issuer v1alpha1.Issuer, account Account) {
 	s.capabilities = rotation.Capabilities{
 		RepeatHarmless: c.UniqueNames && repeatable(c.Class), Repeatable: repeatable(c.Class),
 		Addressable: c.Class != upstream.GrantOnly && c.Class != upstream.Blind,
-		Verifies:    verifies, Overlap: c.Overlap, MaxLive: c.MaxLive, Settle: c.Settle,
+		Verifies:    verifies, Overlap: c.Overlap, InPlace: c.InPlace, MaxLive: c.MaxLive, Settle: c.Settle,
 	}
 	for _, v := range slices.Concat(s.versions, s.retained) {
 		if v.Container != account.Realm && !strings.HasPrefix(v.Container, account.Realm+"/") && s.strange[v.UID] == nil {
@@ -313,7 +313,7 @@ func (s *scope) resolvePolicy() {
 			return
 		}
 		s.policy.RotateAfter, s.policy.Overlap, s.policy.Windows = preferences.RotateAfter, preferences.Overlap, preferences.Windows
-		s.policy.RenewBefore, s.policy.KeepsWindows = preferences.RenewBefore, preferences.KeepsWindows
+		s.policy.RenewBefore, s.policy.KeepsWindows, s.policy.Replace = preferences.RenewBefore, preferences.KeepsWindows, preferences.Replace
 		s.policy.Uptake, s.policy.Rollout = rotation.Uptake(preferences.Uptake), rotation.Rollout(preferences.Rollout)
 		if preferences.VerifyTimeout > 0 {
 			s.policy.VerifyTimeout = preferences.VerifyTimeout

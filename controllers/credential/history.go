@@ -37,7 +37,8 @@ func (s *scope) describeHistory(before []v1alpha1.HistoryEntry, o rotation.Obser
 	known := slices.ContainsFunc(history, func(e v1alpha1.HistoryEntry) bool { return e.Version == o.Target.Published })
 	if v != nil && !known {
 		history = append(history, v1alpha1.HistoryEntry{
-			Version: v.Number, Cause: clip(v.Cause), RequestedBy: v.RequestedBy, Approvals: v.Approvals, Verification: s.verification(),
+			Replaced: s.replacement(v),
+			Version:  v.Number, Cause: clip(v.Cause), RequestedBy: v.RequestedBy, Approvals: v.Approvals, Verification: s.verification(),
 			IssuedAt: metav1.NewTime(v.IntentAt.Truncate(time.Second)), PublishedAt: metav1.NewTime(now.Truncate(time.Second)),
 		})
 		slices.SortFunc(history, func(a, b v1alpha1.HistoryEntry) int { return int(a.Version - b.Version) })

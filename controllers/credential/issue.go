@@ -153,7 +153,7 @@ func (r *Reconciler) draft(s *scope, step rotation.Step, container string) (jour
 		}
 	}
 	if before := s.version(step.Replaces); before != nil {
-		intent.Replaces = before.Nonce
+		intent.Replaces, intent.InPlace = before.Nonce, step.InPlace
 	}
 	return intent, nil
 }
@@ -195,8 +195,12 @@ func (r *Reconciler) issue(ctx context.Context, s *scope, step rotation.Step) er
 		Material: *v.Material, ID: v.UpstreamID, SecretHandle: v.SecretHandle,
 		Repeat: v.Attempt > 1 || !r.memory.version(v.UID).clean,
 	}
+	var err error
+	if request.Replaces, err = r.toReplace(ctx, s, step.Replaces); err != nil {
+		return err
+	}
 	var issued upstream.Issued
-	err := r.call(upstream.WithSendCheck(ctx, r.fence(v.CallDeadline)), s, func(ctx context.Context) (err error) {
+	err = r.call(upstream.WithSendCheck(ctx, r.fence(v.CallDeadline)), s, func(ctx context.Context) (err error) {
 		issued, err = s.account.Upstream.Issue(ctx, request)
 		return err
 	})
@@ -216,7 +220,7 @@ func (m *recollection) hear(v *journal.Version, issued upstream.Issued, err erro
 	switch {
 	case err == nil:
 		m.answered, m.setback = v.Class == upstream.WriteAhead, setback{}
-		if v.Class != upstream.WriteAhead || told || !issued.ExpiresAt.IsZero() {
+		if v.Class != upstream.WriteAhead || told || !issued.ExpiresAt.IsZero() || issued.Replaced {
 			m.answer = &journal.Answer{Issued: issued, At: now}
 		}
 		return

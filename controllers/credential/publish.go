@@ -70,8 +70,13 @@ func (r *Reconciler) announce(s *scope, v *journal.Version, step rotation.Step, 
 		return
 	}
 	rest := fmt.Sprintf("version %d stays valid for %s at least", before, s.policy.Overlap)
-	if old := s.version(before); old != nil && old.Terminating {
+	switch old := s.version(before); {
+	case old == nil:
+	case !s.replacedSince(before).IsZero() && !v.ReplacedAt.IsZero():
+		rest = fmt.Sprintf("version %d has ended with that", before)
+	case old.Terminating:
 		rest = fmt.Sprintf("version %d is revoked", before)
 	}
+	r.announceReplacement(s, v, before)
 	r.event(s, corev1.EventTypeNormal, "Renewed", "Publish", "Secret %s holds version %d (%s); %s", s.secret.Name, v.Number, v.Cause, rest)
 }

@@ -130,6 +130,7 @@ func (r *Reconciler) release(ctx context.Context, s *scope, step rotation.Step) 
 			"version", v.Number, "upstreamName", v.UpstreamName, "container", v.Container)
 		r.event(s, corev1.EventTypeWarning, "Abandoned", "Abandon", "version %d (%s in %s) is let go without being revoked", v.Number, v.UpstreamName, v.Container)
 	}
+	ended := s.observeVersion(&v).EndedBy
 	if err := r.edit(ctx, s, &v, edit); err != nil {
 		return err
 	}
@@ -138,6 +139,11 @@ func (r *Reconciler) release(ctx context.Context, s *scope, step rotation.Step) 
 	// as soon as the target is let go, and be revoked.
 	s.drop(v.Number)
 	if step.Action == rotation.Release {
+		if ended != 0 {
+			s.record(ctx, "replaced", &v)
+			r.event(s, corev1.EventTypeNormal, "Revoked", "Revoke", "version %d (%s) has ended with the making of version %d", v.Number, v.UpstreamName, ended)
+			return nil
+		}
 		s.record(ctx, "revoked", &v)
 		r.event(s, corev1.EventTypeNormal, "Revoked", "Revoke", "version %d (%s) is revoked", v.Number, v.UpstreamName)
 	}

@@ -198,7 +198,7 @@ func (s *scope) party(wanted []workloads.Target) other {
 		}
 		o.Wave, o.restarted, o.over = v.Wave, v.Restarted, !v.RolledOut.IsZero()
 		o.PublishedAt = s.target.PublishedAt
-		o.Begins = rotation.Wave(rotation.Target{PublishedAt: o.PublishedAt}, s.policy).Begins
+		o.Begins = rotation.Wave(rotation.Target{PublishedAt: o.PublishedAt, Hasty: !v.ReplacedAt.IsZero()}, s.policy).Begins
 	}
 	return o
 }
@@ -256,7 +256,11 @@ func (r *Reconciler) noteRollout(ctx context.Context, s *scope, step rotation.St
 		if err := r.edit(ctx, s, v, journal.RolledOut(now)); err != nil {
 			return err
 		}
-		r.event(s, corev1.EventTypeNormal, "RolledOut", "Restart", "all %d workload(s) of spec.rollout use version %d", len(s.workloads.All), v.Number)
+		since := ""
+		if !v.ReplacedAt.IsZero() {
+			since = fmt.Sprintf(", %s after what they held before had ended", now.Sub(v.ReplacedAt).Round(time.Second))
+		}
+		r.event(s, corev1.EventTypeNormal, "RolledOut", "Restart", "all %d workload(s) of spec.rollout use version %d%s", len(s.workloads.All), v.Number, since)
 		return nil
 	}
 	if err := r.edit(ctx, s, v, journal.Restarted(step.Workload, now)); err != nil {

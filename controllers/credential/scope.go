@@ -257,7 +257,8 @@ func (s *scope) observeVersion(v *journal.Version) rotation.Version {
 		Failures:      v.Failures,
 		Revoked:       !v.RevokedAt.IsZero() || r.revoked,
 		RevokedNoted:  !v.RevokedAt.IsZero(),
-		OncePublished: v.Published || s.predecessorGone(v),
+		// What nobody has had an answer about was never published, whatever has vanished since.
+		OncePublished: v.Published || v.Complete() && s.predecessorGone(v),
 		Replaces:      v.Replaces != "",
 		RepublishAt:   v.RepublishAt,
 		MarkedNow:     s.marked[v.Number],
@@ -290,6 +291,7 @@ func (s *scope) observeVersion(v *journal.Version) rotation.Version {
 		NotBefore:     r.notBefore,
 		Trouble:       r.trouble,
 	}
+	s.observeReplacement(v, &observed)
 	if own, ok := s.own[v.Nonce]; ok {
 		observed.Copied, observed.CopyHeld = true, own.Terminating
 	}
@@ -336,6 +338,14 @@ func (s *scope) predecessorGone(v *journal.Version) bool {
 // observeTarget says which version the target holds: by its bytes if they were
 // read, else by the hint that we left on it, as long as nobody else wrote there.
 func (s *scope) observeTarget() rotation.Target {
+	t := s.heldByTarget()
+	if v := s.version(t.Published); v != nil {
+		t.Hasty = !v.ReplacedAt.IsZero()
+	}
+	return t
+}
+
+func (s *scope) heldByTarget() rotation.Target {
 	t := rotation.Target{
 		Exists: s.target.Exists, Ours: s.target.CredentialUID == s.uid, Terminating: s.target.Terminating,
 		Retained: s.target.CredentialUID != s.uid && s.target.Credential == s.key.String(), PublishedAt: s.target.PublishedAt,

@@ -168,6 +168,8 @@ func stateOf(v rotation.Version, published int64) v1alpha1.VersionState {
 		return v1alpha1.VersionRetiring
 	case v.Number == published:
 		return v1alpha1.VersionPublished
+	case v.EndedBy != 0:
+		return v1alpha1.VersionRetiring
 	case v.Number < published:
 		return v1alpha1.VersionOverlapping
 	}
@@ -239,6 +241,13 @@ func (s *scope) ready(o rotation.Observed, step rotation.Step, now time.Time) (b
 				Message: fmt.Sprintf("version %d, which the Secret holds, is refused by the upstream (%s); %s", v.Number, v.Refusal, next(step)),
 			}
 		}
+		if v.EndedBy != 0 {
+			return false, &rotation.Problem{
+				Reason: v1alpha1.ReasonReplaced, Stalled: step.Problem != nil && step.Problem.Stalled,
+				Message: fmt.Sprintf("version %d, which the Secret holds, has ended at %s with the making of version %d; %s",
+					v.Number, v.EndedAt.UTC().Format(time.RFC3339), v.EndedBy, next(step)),
+			}
+		}
 		if !v.ExpiresAt.IsZero() && !now.Before(v.ExpiresAt) {
 			return false, &rotation.Problem{
 				Reason: v1alpha1.ReasonExpires, Stalled: step.Problem != nil && step.Problem.Stalled,
@@ -286,7 +295,7 @@ func rotating(o rotation.Observed, step rotation.Step, now time.Time) *rotation.
 	}
 	switch step.Notice.Reason {
 	case v1alpha1.ReasonOverlap, v1alpha1.ReasonRetiring, v1alpha1.ReasonWaitingForWindow, v1alpha1.ReasonWaitingForUptake, v1alpha1.ReasonWaitingForReferences, v1alpha1.ReasonUptakeDeadlinePassed,
-		v1alpha1.ReasonWaitingForLogin, v1alpha1.ReasonLoginPending, v1alpha1.ReasonWaitingForDelivery, v1alpha1.ReasonDeliveryPending, v1alpha1.ReasonProvisioning,
+		v1alpha1.ReasonWaitingForLogin, v1alpha1.ReasonLoginPending, v1alpha1.ReasonWaitingForDelivery, v1alpha1.ReasonDeliveryPending, v1alpha1.ReasonProvisioning, v1alpha1.ReasonReplaced, v1alpha1.ReasonReplacementUnknown,
 		v1alpha1.ReasonApprovalPending, v1alpha1.ReasonRollingOut, v1alpha1.ReasonRolloutHeld:
 		return step.Notice
 	case v1alpha1.ReasonIssuing, v1alpha1.ReasonVerifying:

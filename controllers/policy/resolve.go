@@ -30,6 +30,8 @@ type Preferences struct {
 	RenewBefore interval.Interval
 	// KeepsWindows: what the upstream ends before the next window opens is not renewed before.
 	KeepsWindows bool
+	// Replace: a renewal may end what workloads hold.
+	Replace bool
 	// Windows for routine renewal and retirement; none means always.
 	Windows interval.Windows
 	// VerifyTimeout is how long refusals of new material are patience; zero leaves it
@@ -119,6 +121,7 @@ func Compile(spec v1alpha1.RotationPolicySpec) (Preferences, error) {
 	default:
 		p.RenewBefore = before
 	}
+	p.Replace = spec.Strategy == v1alpha1.StrategyReplace
 	p.KeepsWindows = spec.ExpiringOutsideWindows == v1alpha1.ExpiringWait
 	for i, w := range spec.Windows {
 		window, err := interval.ParseWindow(w.Schedule, w.Duration.Duration.String(), w.TimeZone)

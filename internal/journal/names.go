@@ -111,6 +111,11 @@ const (
 	// all of them had replaced their pods.
 	AnnotationRestarted = prefix + "restarted"
 	AnnotationRolledOut = prefix + "rolled-out"
+	// AnnotationInPlace stands on a version that was to take the place of the one in
+	// AnnotationReplaces upstream: from the first call on that one may be dead.
+	// AnnotationReplacedAt is when the upstream's answer said that it is.
+	AnnotationInPlace    = prefix + "in-place"
+	AnnotationReplacedAt = prefix + "replaced-at"
 	// AnnotationExpiresAt is when the upstream ends the version by itself.
 	AnnotationExpiresAt = prefix + "expires-at"
 	// AnnotationRendered stands on the target: nonce, template hash and keyed hash

@@ -54,6 +54,10 @@ type Version struct {
 	IntentAt time.Time
 	Answers  time.Time
 	Replaces string
+	// InPlace: it was to take the place of Replaces upstream. ReplacedAt is when the upstream said
+	// that it has, so that the other one is dead; zero if it did not.
+	InPlace    bool
+	ReplacedAt time.Time
 	// Cause says in a few words why the version was made.
 	Cause string
 	// Agreed is the generation of the credential's spec that people have agreed to; 0 if none
@@ -127,6 +131,7 @@ func Parse(object metav1.Object) (Version, error) {
 		Nonce:           a[AnnotationNonce],
 		DeletionPolicy:  a[AnnotationDeletionPolicy],
 		Replaces:        a[AnnotationReplaces],
+		InPlace:         a[AnnotationInPlace] != "",
 		Cause:           a[AnnotationCause],
 		RequestedBy:     a[AnnotationRequestedBy],
 		Holder:          a[AnnotationHolder],
@@ -162,6 +167,7 @@ func Parse(object metav1.Object) (Version, error) {
 	v.RevokedAt = r.time(AnnotationRevokedAt, false)
 	v.AnsweredAt = r.time(AnnotationAnsweredAt, false)
 	v.ExpiresAt = r.time(AnnotationExpiresAt, false)
+	v.ReplacedAt = r.time(AnnotationReplacedAt, false)
 	v.Restarted = r.times(AnnotationRestarted)
 	v.RolledOut = r.time(AnnotationRolledOut, false)
 	if format := r.text(AnnotationFormat); format != "" && format != Format {
@@ -307,6 +313,7 @@ type Intent struct {
 	IntentAt       time.Time
 	Answers        time.Time
 	Replaces       string
+	InPlace        bool
 	Cause          string
 	Failures       int
 	Holder         string
@@ -389,6 +396,9 @@ func (i Intent) Secret() *corev1.Secret {
 	}
 	if i.Replaces != "" {
 		annotations[AnnotationReplaces] = i.Replaces
+	}
+	if i.InPlace {
+		annotations[AnnotationInPlace] = "true"
 	}
 	if i.Failures > 0 {
 		annotations[AnnotationFailures] = strconv.Itoa(i.Failures)
@@ -473,6 +483,10 @@ func (a Answer) edit() Edit {
 		}
 		if !issued.ExpiresAt.IsZero() {
 			annotate(AnnotationExpiresAt, stamp(issued.ExpiresAt))(o)
+		}
+		// Who answers with what is published already has ended nothing.
+		if issued.Replaced && !at.IsZero() && a.SameAs == "" {
+			annotate(AnnotationReplacedAt, stamp(at))(o)
 		}
 	}
 }

@@ -35,6 +35,12 @@ type Clock interface{ Now() time.Time }
 // Counters count what happened.
 type Counters struct {
 	rotations, notifications *prometheus.CounterVec
+	replacements             *prometheus.HistogramVec
+}
+
+// Replaced measures for how long a Secret has held a version that was ended in place.
+func (c *Counters) Replaced(upstreamMember string, after time.Duration) {
+	c.replacements.WithLabelValues(upstreamMember).Observe(after.Seconds())
 }
 
 // Rotated counts one rotation by its result: "published" or "failed".
@@ -57,14 +63,18 @@ func Register(registerer prometheus.Registerer, reader client.Reader, clock Cloc
 	}, []string{"upstream", "result"}), notifications: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "claviger_notifications_total",
 		Help: "Messages to receivers that were delivered, refused by the receiver for good, or dropped because the channel took nothing for too long or is gone.",
-	}, []string{"event", "channel_type", "result"})}
+	}, []string{"event", "channel_type", "result"}), replacements: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "claviger_replacement_seconds",
+		Help:    "For how long a Secret held a version that had been ended by its successor, or may have been, under strategy Replace.",
+		Buckets: []float64{0.1, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800},
+	}, []string{"upstream"})}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "claviger_build_info",
 		Help:        "Always 1; the labels say which operator runs.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
 	build.Set(1)
-	for _, collector := range []prometheus.Collector{counters.rotations, counters.notifications, build, &fleet{reader: reader, clock: clock, clusterKinds: clusterKinds}} {
+	for _, collector := range []prometheus.Collector{counters.rotations, counters.notifications, counters.replacements, build, &fleet{reader: reader, clock: clock, clusterKinds: clusterKinds}} {
 		if err := registerer.Register(collector); err != nil {
 			return nil, err
 		}

@@ -58,6 +58,8 @@ type Wave struct {
 	Pause time.Duration
 	// Timeout is how long a restart may take where no controller says that it fails.
 	Timeout time.Duration
+	// AtOnce: what pods hold is dead already, so no workload waits for another one.
+	AtOnce bool
 }
 
 // State is where a workload is in a wave.
@@ -169,8 +171,8 @@ type Decision struct {
 }
 
 // Next decides what comes next. The workloads are restarted in their order, each when the
-// one before is done and has been for a while. Free says whether the namespace's limit
-// leaves room for a restart.
+// one before is done and has been for a while, or all at once. Free says whether the
+// namespace's limit leaves room for a restart.
 func Next(all []Workload, wave Wave, free bool, now time.Time) Decision {
 	for i := range all {
 		if w := &all[i]; w.Marked && w.NotedAt.IsZero() && !w.Fresh(wave) {
@@ -178,32 +180,43 @@ func Next(all []Workload, wave Wave, free bool, now time.Time) Decision {
 		}
 	}
 	var before time.Time
+	var waits *Decision
 	missing := -1
 	for i := range all {
 		w := &all[i]
+		d := Decision{Do: Nothing, Workload: i, Held: true, Why: w.Held(wave, now)}
 		switch w.In(wave, now) {
 		case Done:
 			if w.DoneSince.After(before) {
 				before = w.DoneSince
 			}
+			continue
 		case NotFound:
 			if missing < 0 {
 				missing = i
 			}
+			continue
 		case Waiting:
-			return turn(i, w, before.Add(wave.Pause), free, now)
+			d = turn(i, w, before.Add(wave.Pause), free, now)
 		case Rolling:
-			return Decision{Do: Nothing, Workload: i, Why: w.String() + " is being restarted"}
+			d.Held, d.Why = false, w.String()+" is being restarted"
 		case Refused:
-			if !now.Before(w.Retry) {
-				return Decision{Do: Restart, Workload: i}
+			if d.Until = w.Retry; !now.Before(w.Retry) {
+				d = Decision{Do: Restart, Workload: i}
 			}
-			return Decision{Do: Nothing, Workload: i, Held: true, Until: w.Retry, Why: w.Held(wave, now)}
 		case Failed, NeverRolls, Reverted:
-			return Decision{Do: Nothing, Workload: i, Held: true, Why: w.Held(wave, now)}
+		}
+		if d.Do == Restart || !wave.AtOnce {
+			return d
+		}
+		if waits == nil || d.Held && !waits.Held {
+			waits = &d
 		}
 	}
-	if missing >= 0 {
+	switch {
+	case waits != nil:
+		return *waits
+	case missing >= 0:
 		return Decision{Do: Nothing, Workload: missing, Held: true, Why: all[missing].Held(wave, now)}
 	}
 	return Decision{Do: Finish, Workload: -1}

@@ -31,6 +31,9 @@ func writeAnswers(s *situation) *Step {
 // answer reached nobody. Nothing is concluded before no call can be under way any more and
 // its effect would be seen (hazard C4).
 func (s *situation) lost(v *Version, notice *Problem) *Step {
+	if s.expendable(v) {
+		return s.fail(v, fmt.Sprintf("the upstream's answer was lost, and with it whether version %d still works", v.InPlaceOf))
+	}
 	settled := v.ClaimUntil.Add(s.caps.Settle)
 	if s.now.Before(settled) {
 		s.note(&Problem{Reason: "WaitingForClaim", Message: fmt.Sprintf(
@@ -45,6 +48,12 @@ func (s *situation) lost(v *Version, notice *Problem) *Step {
 		cause = "the upstream's answer was lost, and what it may have made cannot be found"
 	}
 	return s.fail(v, cause)
+}
+
+// unmade: no call was made for a version that nothing would name to the upstream, as this
+// process knows that made its intent. After a restart nobody knows it any more.
+func (s *situation) unmade(v *Version) bool {
+	return !s.caps.Addressable && !v.Answered && !v.Unsure
 }
 
 // shared: another version is the same upstream object, so ending this one would end that one

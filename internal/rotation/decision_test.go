@@ -135,7 +135,7 @@ func decide(t *testing.T, table []decision) {
 // allDecisions are all tables of this package.
 func allDecisions(t *testing.T) []decision {
 	t.Helper()
-	return slices.Concat(keepDecisions(), adoptDecisions(), wayDecisions(), retireDecisions(t), succeedDecisions(t), endDecisions(), answerDecisions(), requestDecisions(), uptakeDecisions(), rolloutDecisions(t), previousDecisions(), massDecisions(), copyDecisions(), consentDecisions(t), loginDecisions(), deliveryDecisions(), placeDecisions())
+	return slices.Concat(keepDecisions(), adoptDecisions(), wayDecisions(), retireDecisions(t), succeedDecisions(t), endDecisions(), answerDecisions(), requestDecisions(), uptakeDecisions(), rolloutDecisions(t), previousDecisions(), massDecisions(), copyDecisions(), consentDecisions(t), loginDecisions(), deliveryDecisions(), placeDecisions(), replaceDecisions())
 }
 
 func TestEveryActionIsDecidedInSomeCase(t *testing.T) {

@@ -96,7 +96,7 @@ func (s *situation) claimed(v *Version) bool {
 // never revokes what another is publishing. Nor what another has published and the
 // cache does not show yet: the target is read live.
 func (s *situation) fail(v *Version, cause string) *Step {
-	if s.now.Before(v.ClaimUntil) {
+	if s.now.Before(v.ClaimUntil) && !s.hopeless(v) {
 		s.note(nil, &Problem{Reason: "Verifying", Message: fmt.Sprintf("version %d is given up: %s", v.Number, cause)}, v.ClaimUntil)
 		return nil
 	}
@@ -133,6 +133,9 @@ func (s *situation) issue(v *Version) *Step {
 		step := &Step{Action: Issue, Version: v.Number}
 		if v.Agreed != 0 {
 			step.Needs = FactCredential
+		}
+		if v.InPlaceOf != 0 {
+			step.Needs, step.Replaces = FactCredential|FactTarget, s.gives(v)
 		}
 		return step
 	case harmless:

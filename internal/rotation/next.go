@@ -23,6 +23,7 @@ type rule func(*situation) *Step
 
 // keep is the life of a credential that is wanted, in order of urgency.
 var keep = []rule{
+	tellReplacement,
 	writeAnswers,
 	refuseStrangeJournals,
 	respectSuspension,
@@ -44,6 +45,7 @@ var keep = []rule{
 	succeed,
 	showPrevious,
 	roll,
+	forgetEnded,
 	retirePredecessors,
 	renderAgain,
 	announceExpiry,

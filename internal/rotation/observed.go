@@ -185,6 +185,8 @@ type Target struct {
 	Stale bool
 	// PublishedAt is the API server's time of our last write; it errs only late.
 	PublishedAt time.Time
+	// Hasty: what it held before was ended by what it holds now, so who holds that fails.
+	Hasty bool
 }
 
 // Version is one version as the journal and this process know it.
@@ -217,6 +219,15 @@ type Version struct {
 	// Replaces: it was made to follow a published version, whose disappearance
 	// proves that this one was published.
 	Replaces bool
+	// InPlaceOf is the number of the version whose place it was to take upstream, so that it has
+	// ended that one or may have; 0 if it is an object of its own, or if that one is forgotten.
+	// ReplacedAt is when the upstream's answer said that it has; zero if none did.
+	InPlaceOf  int64
+	ReplacedAt time.Time
+	// EndedAt is when the answer of a successor said that this version has ended with it, and
+	// EndedBy that one's number; zero if none did.
+	EndedAt time.Time
+	EndedBy int64
 	// RepublishAt is when it was chosen to be put back; zero if never. MarkedNow: that
 	// mark was written in this pass, so nobody has begun to retire it since.
 	RepublishAt time.Time
@@ -300,7 +311,7 @@ type Version struct {
 }
 
 // Live versions may be valid upstream and nobody has decided to revoke them.
-func (v *Version) live() bool { return !v.Terminating && !v.Failed }
+func (v *Version) live() bool { return !v.Terminating && !v.Failed && !v.ended() }
 
 // trusted: nothing speaks against the version's being accepted upstream.
 func (v *Version) trusted() bool { return !v.Refused && v.Doubt == "" }
@@ -324,6 +335,9 @@ type Policy struct {
 	Rollout Rollout
 	// VerifyTimeout is how long definite refusals are patience.
 	VerifyTimeout time.Duration
+	// Replace: a version may be renewed by one that takes its place upstream and ends it, so that
+	// workloads fail until they have the new one.
+	Replace bool
 	// Problem says that the named policy does not exist or is not accepted: then
 	// nothing new is begun by routine, and no first version is made.
 	Problem *Problem
@@ -342,8 +356,11 @@ type Capabilities struct {
 	Addressable bool
 	// Verifies: the adapter can prove material.
 	Verifies bool
-	// Overlap: two versions may be valid side by side.
+	// Overlap: two versions may be valid side by side. Otherwise each one that is made ends the
+	// one before.
 	Overlap bool
+	// InPlace: a version can be made so that it takes the place of another one upstream.
+	InPlace bool
 	// MaxLive is how many a container takes; 0 means no limit.
 	MaxLive int
 	// Settle is how long after a call's deadline nothing may be concluded.

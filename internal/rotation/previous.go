@@ -28,11 +28,11 @@ func (s *situation) toBeShown(current *Version) *Version {
 	var newest *Version
 	for i := range s.Versions {
 		v := &s.Versions[i]
-		if v.Terminating && v.OncePublished && !v.Revoked {
+		if v.Terminating && v.OncePublished && !v.Revoked && !v.ended() {
 			return nil
 		}
 		over := !v.ExpiresAt.IsZero() && !s.now.Before(v.ExpiresAt)
-		if v.Number < current.Number && v.live() && v.OncePublished && !v.Refused && !v.Unshowable && !over && !s.compromised(v) {
+		if v.Number < current.Number && v.live() && v.OncePublished && !v.Refused && !v.Unshowable && s.endedBy(v) == nil && !over && !s.compromised(v) {
 			newest = v
 		}
 	}

@@ -100,7 +100,7 @@ func (s *situation) unanswered(t time.Time) bool {
 // lastGoodBefore is the newest version before v that has served and may serve again.
 func (s *situation) lastGoodBefore(v *Version) *Version {
 	for i := len(s.Versions) - 1; i >= 0; i-- {
-		if older := &s.Versions[i]; older.Number < v.Number && older.live() && older.OncePublished && !older.Refused {
+		if older := &s.Versions[i]; older.Number < v.Number && older.live() && older.OncePublished && !older.Refused && s.endedBy(older) == nil {
 			return older
 		}
 	}

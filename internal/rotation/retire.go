@@ -18,7 +18,9 @@ func finishRetirements(s *situation) *Step {
 		tombstone := !s.ending() && s.evidence(v)
 		// What another version is as well is forgotten here and lives on there.
 		// And what was adopted and never served here is not ours to end.
-		over := v.Revoked || s.shared(v) || v.Adopted && !v.OncePublished && v.Number != s.Target.Published
+		// What a successor has ended with it must not be named to the upstream again: the two may
+		// be one thing there.
+		over := v.Revoked || v.ended() || s.unmade(v) || s.shared(v) || v.Adopted && !v.OncePublished && v.Number != s.Target.Published
 		switch {
 		case over && !tombstone:
 			if step, waits := s.endCopy(v); step != nil {
@@ -89,10 +91,11 @@ func (s *situation) awaitWorkloads(v *Version) (look *Step, waits bool) {
 // evidence: the Secret of a version that is gone upstream still says something. The
 // newest one's is the high-water mark of numbers until its successor exists (hazard
 // C3). And a version that is under way counts as published as soon as the one that
-// it follows has vanished, so nothing vanishes before.
+// it follows has vanished, so nothing vanishes before. And what has ended another version
+// says so for as long as that one could be taken for one that lives.
 func (s *situation) evidence(v *Version) bool {
 	next := s.inFlight()
-	return v == s.newest() || next != nil && next.Replaces
+	return v == s.newest() || next != nil && next.Replaces || v.InPlaceOf != 0
 }
 
 // dispensable: no workload needs the version, because it was never accepted or

@@ -36,7 +36,11 @@ func Wave(t Target, p Policy) rollout.Wave {
 	if whole := begins.Truncate(time.Second); whole.Before(begins) {
 		begins = whole.Add(time.Second)
 	}
-	return rollout.Wave{Begins: begins, Pause: p.Rollout.Pause, Timeout: p.Rollout.Timeout}
+	wave := rollout.Wave{Begins: begins, Pause: p.Rollout.Pause, Timeout: p.Rollout.Timeout, AtOnce: t.Hasty}
+	if t.Hasty {
+		wave.Pause = 0
+	}
+	return wave
 }
 
 // rolls: workloads have to be restarted for the published version and are not all done.
@@ -72,7 +76,7 @@ func roll(s *situation) *Step {
 	case v == nil, !v.trusted(), s.Target.Drift, s.Target.PublishedAt.IsZero(), s.Operator.ObserveOnly:
 		return nil
 	case !s.Operator.ClockSteady:
-		s.wake(s.now.Add(clockRetry))
+		s.noteRolling(v, "workloads are restarted when the API server's clock is steady", s.now.Add(clockRetry))
 		return nil
 	}
 	wave := Wave(s.Target, s.policy)
@@ -85,7 +89,7 @@ func roll(s *situation) *Step {
 	}
 	workloads, free := s.Workloads.All, s.Workloads.Free
 	if s.urgent(v) {
-		// Who holds what is compromised fails until it is restarted.
+		// Who holds what is compromised, or was ended, fails until it is restarted.
 		workloads, free = atOnce(workloads), true
 	}
 	decision := rollout.Next(workloads, wave, free, s.now)
@@ -128,7 +132,7 @@ func (s *situation) restart(v *Version, workload string) *Step {
 // patient: nobody has asked for the version, and what came before it does not end before
 // the next window opens. So its rollout is routine, and windows bind it (hazard H15).
 func (s *situation) patient(v *Version) bool {
-	if !v.Answers.IsZero() || !v.RepublishAt.IsZero() {
+	if !v.Answers.IsZero() || !v.RepublishAt.IsZero() || s.Target.Hasty {
 		return false
 	}
 	next, ok := s.policy.Windows.Next(s.now)
@@ -141,10 +145,11 @@ func (s *situation) patient(v *Version) bool {
 	return true
 }
 
-// urgent: the version takes the place of what was declared compromised.
+// urgent: the version takes the place of what was declared compromised, or has ended what
+// workloads hold.
 func (s *situation) urgent(v *Version) bool {
 	t := s.Credential.CompromisedAt
-	return s.open(t) && !v.Answers.Before(t)
+	return s.Target.Hasty || s.open(t) && !v.Answers.Before(t)
 }
 
 // atOnce are workloads that wait for no other credential.

@@ -95,7 +95,7 @@ func rolloutDecisions(t *testing.T) []decision {
 			Action: Wait, Until: renewalOf2(), Notice: stuck("RollingOut", "version 1 stays valid until the workloads are restarted for version 2"),
 		}},
 		{"nor does one whose clock jumps", both(rolling(), func(f *facts) { f.Operator.ClockSteady = false }), Step{
-			Action: Wait, Until: in(clockRetry), Notice: stuck("RollingOut", "version 1 stays valid until the workloads are restarted for version 2"),
+			Action: Wait, Until: in(clockRetry), Notice: stuck("RollingOut", "version 2 is being rolled out: workloads are restarted when the API server's clock is steady"),
 		}},
 
 		{"a restart waits for the window", both(rolling(), closed), wait("WaitingForWindow", "Deployment/api is restarted for version 2 in the window that opens at "+text(evening), evening)},

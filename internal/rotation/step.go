@@ -107,8 +107,10 @@ type Step struct {
 	// Answers is the request that a new version answers, or that one is given up for.
 	Answers time.Time
 	// Replaces is the number of the published version that a new one follows, or whose place an
-	// older one takes.
+	// older one takes; of an Issue: the version that the upstream is to end with the new one.
 	Replaces int64
+	// InPlace: the new version is to take the place of Replaces upstream.
+	InPlace bool
 	// Ask is what people are asked.
 	Ask *Ask
 	// Agreed is the generation of the spec that people have agreed to; 0 if none were asked.

@@ -141,6 +141,8 @@ func (s *situation) due() *due {
 		return &due{cause: fmt.Sprintf("version %d was rolled back, and no earlier one is left", current.Number), answers: answers}
 	case s.compromised(current):
 		return &due{cause: fmt.Sprintf("version %d was declared compromised", current.Number), answers: lastOf(answers, s.Credential.CompromisedAt), emergency: true, urgent: true}
+	case s.endedBy(current) != nil:
+		return &due{cause: s.endedBy(current).how(current), answers: answers}
 	case current.Refused:
 		return &due{cause: fmt.Sprintf("version %d is refused by the upstream: %s", current.Number, current.Refusal), answers: answers}
 	case !answers.IsZero():
@@ -284,7 +286,10 @@ func (s *situation) hindrance(d *due) (*Problem, time.Time) {
 			}
 		}
 		// What was accepted and not wanted says nothing about whether the next one is.
-		free := newest.rolledBack() || d.emergency && newest.IntentAt.Before(d.answers)
+		// And what workloads hold may be dead since the first attempt: one that leaves it alone is
+		// made at once.
+		inPlace := newest.InPlaceOf != 0 && newest.InPlaceOf == s.Target.Published
+		free := newest.rolledBack() || inPlace || d.emergency && newest.IntentAt.Before(d.answers)
 		if retry := newest.FailedAt.Add(Backoff(newest.Failures)); s.now.Before(retry) && !free {
 			return &Problem{Reason: "BackingOff", Message: fmt.Sprintf(
 				"version %d was given up; the next one is made at %s, after failure %d in a row", newest.Number, text(retry), newest.Failures)}, retry
@@ -295,8 +300,8 @@ func (s *situation) hindrance(d *due) (*Problem, time.Time) {
 			return p, until
 		}
 	}
-	if !s.caps.Overlap {
-		return &Problem{Reason: "UpstreamRefused", Stalled: true, Message: "this upstream replaces credentials in place, without overlap; that is not supported"}, time.Time{}
+	if p := s.withoutOverlap(); p != nil {
+		return p, time.Time{}
 	}
 	if s.Fresh.Has(FactGuard) && !s.Operator.GuardInForce {
 		return s.guardless(), s.now.Add(guardRetry)
@@ -402,7 +407,7 @@ func (s *situation) begin(d *due) *Step {
 		step.Version = s.Target.Unknown + 1 // its number was used (hazard C3)
 	}
 	if current := s.published(); current != nil {
-		step.Replaces, step.Rolls = current.Number, s.Credential.Rolls
+		step.Replaces, step.Rolls, step.InPlace = current.Number, s.Credential.Rolls, s.inPlace(current)
 	} else {
 		// Whether somebody else's Secret stands in the way is found out before
 		// anything is issued.

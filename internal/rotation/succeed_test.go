@@ -120,8 +120,6 @@ func succeedDecisions(t *testing.T) []decision {
 			"nothing is begun in a journal that nobody guards (H7)", both(old, func(f *facts) { f.Operator.GuardInForce = false }),
 			Step{Action: Wait, Until: in(10 * time.Second), Problem: stalled("GuardNotInForce", "the admission policies that protect the journal are not in force here: ")},
 		},
-		{"an upstream that replaces in place is refused", both(old, func(f *facts) { f.caps.Overlap = false }), Step{Action: Wait, Problem: stalled("UpstreamRefused",
-			"this upstream replaces credentials in place, without overlap; that is not supported")}},
 
 		{"a published version that is refused is followed, window or not", both(refused, saturday), Step{
 			Action: CreateIntent, Version: 2,

@@ -42,7 +42,11 @@ type Consumers struct {
 // Publication is what pods should have taken up.
 func Publication(secret string, t Target, p Policy) uptake.Publication {
 	// The API server cuts the times of managedFields down to the second.
-	return uptake.Publication{Secret: secret, At: t.PublishedAt.Add(publishedGrain), Margin: p.Uptake.Margin}
+	margin := p.Uptake.Margin
+	if t.Hasty {
+		margin = 0 // a pod that might read the old one fails at once, and so does who waits
+	}
+	return uptake.Publication{Secret: secret, At: t.PublishedAt.Add(publishedGrain), Margin: margin}
 }
 
 // awaitUptake reports whether a predecessor has to wait for pods, and asks for a look at

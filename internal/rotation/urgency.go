@@ -12,7 +12,8 @@ const (
 	ByRoutine Urgency = 0
 	// OnRequest is what a person waits for: a new credential, a rotation, a rollback, a deletion.
 	OnRequest Urgency = 50
-	// Emergency is something declared compromised that is not revoked yet.
+	// Emergency is something declared compromised that is not revoked yet, and what was renewed in
+	// place while the Secret holds what that has ended.
 	Emergency Urgency = 100
 )
 
@@ -20,7 +21,9 @@ const (
 func UrgencyOf(o Observed, now time.Time) Urgency {
 	s := &situation{Observed: o, now: now}
 	for i := range s.Versions {
-		if v := &s.Versions[i]; !v.Revoked && s.compromised(v) {
+		v := &s.Versions[i]
+		dead := v.Number == s.Target.Published && (v.ended() || s.endedBy(v) != nil)
+		if dead || !v.Revoked && s.compromised(v) {
 			return Emergency
 		}
 	}

@@ -45,8 +45,12 @@ type Capabilities struct {
 	// UniqueNames: a second create with the same name or id is refused, so a
 	// repeat does no harm and a claim may be taken over at once.
 	UniqueNames bool
-	// Overlap: two versions may be valid side by side.
+	// Overlap: two versions may be valid side by side. Otherwise each one that is made ends the
+	// one before, and InPlace is true.
 	Overlap bool
+	// InPlace: a version can be made so that it takes the place of another one, which ends with
+	// it. See Request.Replaces.
+	InPlace bool
 	// MaxLive is how many live credentials one container takes, entries of others
 	// included; 0 means no limit is known.
 	MaxLive int
@@ -137,6 +141,10 @@ type Request struct {
 	// Repeat: an earlier call for this request may have reached the upstream, so what is
 	// there is looked up before anything is made.
 	Repeat bool
+	// Replaces is the version whose place the new one is to take, with all that is known of it;
+	// nil for an object of its own. Only adapters with InPlace are given one. Where it cannot be
+	// taken, and nothing was ended, an object of its own is made instead, if versions overlap.
+	Replaces *Handle
 }
 
 // Issued is the answer of Issue. Together with an error of class Pending or
@@ -154,6 +162,9 @@ type Issued struct {
 	SecretHandle material.Secret
 	// ExpiresAt is when the upstream ends it by itself; zero means never.
 	ExpiresAt time.Time
+	// Replaced: it has taken the place of Request.Replaces, which is dead from then on. The two may
+	// be one thing to the upstream, so Revoke of the dead one is not called any more.
+	Replaced bool
 }
 
 // Handle names a version for Revoke and Verify.

@@ -1,8 +1,8 @@
 // Package venafi rotates access tokens and certificates of a Venafi Trust Protection
 // Platform. The one idea: two things of one kind may live side by side here, so nothing
-// is ever refreshed or renewed in place. A token is renewed by a new grant, because a
-// refresh kills the token that workloads hold at once; a certificate by a new object with
-// a new key, because a repeat on the same object would issue twice.
+// is refreshed or renewed in place unless a policy says so. A token is renewed by a new grant,
+// because a refresh kills the token that workloads hold at once; a certificate by a new object
+// with a new key, because a repeat on the same object would issue twice.
 //
 // An issuer is for tokens or for certificates, since the two differ in everything that a
 // lost answer costs: a grant has no id and nobody can find it again, while a certificate

@@ -24,6 +24,7 @@ type grantAnswer struct {
 	RefreshToken string `json:"refresh_token"`
 	Expires      int64  `json:"expires"`
 	ExpiresIn    int64  `json:"expires_in"`
+	RefreshUntil int64  `json:"refresh_until"`
 	Scope        string `json:"scope"`
 	Identity     string `json:"identity"`
 }

@@ -38,7 +38,7 @@ type refreshed struct {
 
 // Capabilities implements upstream.Upstream.
 func (a *tokens) Capabilities() upstream.Capabilities {
-	return upstream.Capabilities{Class: upstream.GrantOnly, Overlap: true, Settle: settle, VerifyTimeout: verifyTimeout}
+	return upstream.Capabilities{Class: upstream.GrantOnly, Overlap: true, InPlace: true, Settle: settle, VerifyTimeout: verifyTimeout}
 }
 
 // Check implements upstream.Upstream.
@@ -67,15 +67,30 @@ func (a *tokens) List(ctx context.Context, _ upstream.Owner) (upstream.Listing, 
 	return upstream.Listing{}, given(ctx.Err())
 }
 
-// Issue implements upstream.Upstream: each call is a new grant.
+// Issue implements upstream.Upstream: each call is a new grant, unless it is told to renew one in
+// place.
 func (a *tokens) Issue(ctx context.Context, r upstream.Request) (upstream.Issued, error) {
 	parameters, err := parse(r.Parameters, useTokens)
 	if err != nil {
 		return upstream.Issued{}, err
 	}
+	if r.Replaces != nil && refreshable(*parameters.Token, *r.Replaces) {
+		answer, asked, renewed, err := a.renew(ctx, *parameters.Token, *r.Replaces)
+		if renewed || err != nil {
+			return a.issued(answer, asked, renewed), err
+		}
+	}
 	answer, asked, err := a.platform.authorize(ctx, "token.issue", parameters.Token.ClientID, parameters.Token.Scope)
 	if err != nil {
 		return upstream.Issued{}, err
+	}
+	return a.issued(answer, asked, false), nil
+}
+
+// issued is what an answer tells of a token; nothing if there was none.
+func (a *tokens) issued(answer grantAnswer, asked time.Time, replaced bool) upstream.Issued {
+	if answer.AccessToken == "" {
+		return upstream.Issued{}
 	}
 	ends := answer.ends(asked)
 	attributes := map[string]string{"url": a.platform.base.String(), "scope": answer.Scope, "identity": answer.Identity}
@@ -84,9 +99,10 @@ func (a *tokens) Issue(ctx context.Context, r upstream.Request) (upstream.Issued
 	}
 	return upstream.Issued{
 		Material:     material.Material{Token: material.New(answer.AccessToken), Attributes: attributes},
-		SecretHandle: material.New(answer.RefreshToken),
+		SecretHandle: answer.handle(),
 		ExpiresAt:    ends,
-	}, nil
+		Replaced:     replaced,
+	}
 }
 
 // Verify implements upstream.Verifier: the platform itself says whose the token is and
@@ -216,11 +232,7 @@ func (a *tokens) refresh(ctx context.Context, h upstream.Handle) (material.Secre
 	if err != nil {
 		return material.Secret{}, err
 	}
-	c := call{
-		operation: "token.refresh", method: http.MethodPost, path: "/vedauth/authorize/token", effect: true, secrets: hidden(h.SecretHandle),
-		// Before 21.3 the id is compared with the stored one, which is in lower case.
-		body: map[string]string{"client_id": strings.ToLower(parameters.Token.ClientID), "refresh_token": h.SecretHandle.Reveal()},
-	}
+	c := refreshCall("token.refresh", parameters.Token.ClientID, h)
 	r, err := a.platform.exchange(ctx, c, material.Secret{})
 	var answer grantAnswer
 	switch {
@@ -233,7 +245,7 @@ func (a *tokens) refresh(ctx context.Context, h upstream.Handle) (material.Secre
 		token := material.New(answer.AccessToken)
 		a.refreshed[h.Mark] = &refreshed{token: token}
 		return token, nil
-	case r.status == http.StatusBadRequest && strings.Contains(r.reason, "Grant has been revoked, has expired, or the refresh token is invalid"):
+	case r.status == http.StatusBadRequest && strings.Contains(r.reason, grantIsOver):
 		if known != nil {
 			return material.Secret{}, upstream.Errorf(upstream.Forbidden, "the answer to a refresh was lost, so the grant may live on until it ends and cannot be revoked by itself; an administrator can end all grants of the integration")
 		}

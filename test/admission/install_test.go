@@ -52,7 +52,7 @@ func TestTheSamplesApplyAsTheyAre(t *testing.T) {
 		"apiclientcredential.credentials.claviger.dev/shop-client", "apiclientcredential.credentials.claviger.dev/shop-key", "cloudintegrationtenant.credentials.claviger.dev/production",
 		"credentialissuer.credentials.claviger.dev/apic", "credentialissuer.credentials.claviger.dev/centrasite", "credentialissuer.credentials.claviger.dev/cf", "credentialissuer.credentials.claviger.dev/gateway", "credentialissuer.credentials.claviger.dev/neo", "credentialissuer.credentials.claviger.dev/portal", "credentialissuer.credentials.claviger.dev/sm",
 		"credentialissuer.credentials.claviger.dev/tpp-certificates", "credentialissuer.credentials.claviger.dev/tpp-chained", "credentialissuer.credentials.claviger.dev/tpp-secretless", "credentialissuer.credentials.claviger.dev/tpp-tokens",
-		"rotationpolicy.credentials.claviger.dev/notifying", "rotationpolicy.credentials.claviger.dev/quarterly", "rotationpolicy.credentials.claviger.dev/restarting", "rotationpolicy.credentials.claviger.dev/reviewed", "secret/apic-login",
+		"rotationpolicy.credentials.claviger.dev/in-place", "rotationpolicy.credentials.claviger.dev/notifying", "rotationpolicy.credentials.claviger.dev/quarterly", "rotationpolicy.credentials.claviger.dev/restarting", "rotationpolicy.credentials.claviger.dev/reviewed", "secret/apic-login",
 		"clustercredentialissuer.credentials.claviger.dev/apic", "clusterrotationpolicy.credentials.claviger.dev/quarterly",
 	}
 	if strings.Join(got, " ") != strings.Join(want, " ") {

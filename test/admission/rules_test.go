@@ -273,6 +273,8 @@ func TestPolicyRules(t *testing.T) {
 		{"no overlap is refused", `spec: {overlap: null}`, "overlap is required"},
 		{"no overlap is fine where nothing is due by age", `spec: {rotateAfter: Unlimited, overlap: null}`, ""},
 		{"any overlap is smaller than Unlimited", `spec: {rotateAfter: Unlimited, overlap: 99y}`, ""},
+		{"a strategy is one of two", `spec: {strategy: Swap}`, "Unsupported value"},
+		{"renewal in place is chosen by name", `spec: {strategy: Replace}`, ""},
 		{"what becomes of an end outside of windows is one of two", `spec: {expiringOutsideWindows: Ignore}`, "Unsupported value"},
 		{"an overlap without end is refused", `spec: {overlap: Unlimited}`, "overlap cannot be Unlimited"},
 		{"an overlap without end is refused even if nothing is due by age", `spec: {rotateAfter: Unlimited, overlap: Unlimited}`, "overlap cannot be Unlimited"},

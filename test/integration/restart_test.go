@@ -82,9 +82,11 @@ func (i *interruptions) kill(t *testing.T) {
 	for _, m := range moments {
 		m.begin(t, i.world)
 	}
+	replaced := beginReplacement(t, i.world)
 	for _, m := range moments {
 		m.held()
 	}
+	replaced.held()
 	if err := i.now.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -97,6 +99,7 @@ func (i *interruptions) kill(t *testing.T) {
 	for _, m := range moments {
 		m.end(t)
 	}
+	replaced.end()
 	i.stop(t)
 }
 

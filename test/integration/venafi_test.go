@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/internal/operatortest"
 	"github.com/claviger-dev/claviger/internal/simkit"
 	"github.com/claviger-dev/claviger/internal/venafisim"
 )
@@ -24,7 +25,12 @@ type venafiTenant struct {
 
 func newVenafiTenant(t *testing.T, use string, behave func(*venafisim.Behaviour)) *venafiTenant {
 	t.Helper()
-	x := &venafiTenant{tenant: newTenant(t, shared)}
+	return newVenafiTenantIn(t, shared, use, behave)
+}
+
+func newVenafiTenantIn(t *testing.T, world *operatortest.World, use string, behave func(*venafisim.Behaviour)) *venafiTenant {
+	t.Helper()
+	x := &venafiTenant{tenant: newTenant(t, world)}
 	seed, password := venafisim.Sample(), secret("platform password")
 	for i := range seed.Identities {
 		if seed.Identities[i].Name == "operator" {

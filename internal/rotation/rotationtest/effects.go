@@ -40,7 +40,7 @@ func (p *Process) act(w *World, step rotation.Step) bool {
 	}
 	switch step.Action {
 	case rotation.Issue:
-		p.issue(w, live, seen)
+		p.issue(w, live, seen, step.Replaces)
 		return true
 	case rotation.WriteAnswer:
 		return p.writeAnswer(live, seen, w)
@@ -109,7 +109,7 @@ func (p *Process) createIntent(w *World, step rotation.Step) bool {
 		holder: p.id, attempt: 1, deadline: w.Now.Add(rotation.ClaimTime), uid: w.uid,
 	}
 	if before := p.seen.find(step.Replaces); before != nil {
-		r.Replaces = before.Nonce
+		r.Replaces, r.inPlace = before.Nonce, step.InPlace
 	}
 	w.touch(&r)
 	w.Journal = append(w.Journal, r)

@@ -51,7 +51,7 @@ func (w *World) addTo(k *Key) {
 	k.Flags(w.Exists, w.Deleting, w.Finalized, w.Held, w.Retain, w.abandonAll, w.loseAnswer, w.dropCall, w.lateCall, w.sameAnswer, w.crowded, w.revokeAnyway)
 	k.Numbers(int64(w.backup.Nonce), int64(len(w.erased)))
 	for _, l := range w.late {
-		k.Numbers(int64(l.nonce), int64(l.material))
+		k.Numbers(int64(l.nonce), int64(l.material), int64(l.replaces))
 		k.Times(l.at)
 	}
 	k.Numbers(int64(w.uid), int64(w.Trouble), int64(len(w.Journal)))
@@ -61,7 +61,7 @@ func (w *World) addTo(k *Key) {
 		k.Numbers(r.Number, int64(r.Nonce), int64(r.Replaces), int64(r.holder), int64(min(r.attempt, 2)), int64(r.Failures), int64(r.uid), int64(r.Material), int64(r.sameAs))
 		k.Times(r.IntentAt, r.Answers, r.deadline, r.republishAt, r.refusedSince, r.failedAt, r.gaveUpFor, r.revokedAt, r.expiresAt)
 		k.Flags(!r.IntentAt.Before(w.RequestedAt), !r.Answers.Before(w.RequestedAt), !r.IntentAt.Before(w.CompromisedAt), !r.Answers.Before(w.CompromisedAt),
-			!r.IntentAt.Before(w.RollbackAt), !r.failedAt.Before(w.RollbackAt), r.answered, r.notedPublished, r.Terminating, r.released, r.served, r.strange)
+			!r.IntentAt.Before(w.RollbackAt), !r.failedAt.Before(w.RollbackAt), r.inPlace, !r.replacedAt.IsZero(), r.answered, r.notedPublished, r.Terminating, r.released, r.served, r.strange)
 	}
 	t := &w.Target
 	if len(w.variant.Policy.Windows) > 0 {
@@ -81,8 +81,8 @@ func (w *World) addUpstream(k *Key) {
 		o := &w.Upstream[i]
 		// What is gone, and was never needed, is no difference any more.
 		if o.Live || w.byNonce(o.Nonce) != nil || i == w.Target.Holds {
-			k.Flags(o.Live, o.Bad, o.Killed, o.Revoked, o.taken, o.spent)
-			k.Numbers(int64(o.Nonce))
+			k.Flags(o.isHeirs, o.Live, o.Bad, o.Killed, o.Revoked, o.taken, o.spent)
+			k.Numbers(int64(o.Nonce), int64(o.endedBy), int64(o.ends), int64(o.asked))
 			k.Times(o.since, o.until)
 		}
 	}

@@ -136,6 +136,7 @@ func (p *Process) Move(w *World) (step rotation.Step, wrote bool) {
 	switch step.Action {
 	case rotation.Wait:
 		p.asleep, p.until, p.last = true, step.Until, step
+		p.tellReplacement(w)
 		p.endPass()
 		return step, false
 	case rotation.Look:
@@ -208,6 +209,9 @@ func (p *Process) target() rotation.Target {
 	observed := rotation.Target{
 		Exists: true, Ours: t.uid == seen.uid, Retained: t.uid != seen.uid, Terminating: t.terminating, PublishedAt: t.at, Stale: t.stale,
 	}
+	if r := p.heldBy(t.Holds); r != nil {
+		observed.Hasty = !r.replacedAt.IsZero()
+	}
 	if !observed.Ours {
 		if r := p.heldBy(t.Holds); p.fresh.Has(rotation.FactTarget) && r != nil {
 			observed.Ours, observed.Stale, observed.Published = true, true, r.Number
@@ -255,7 +259,7 @@ func (p *Process) heldBy(material int) *Record {
 
 func (p *Process) version(r *Record, target *rotation.Target) rotation.Version {
 	m, seen := p.recall(r.Nonce), p.seen
-	gone := r.Replaces != 0
+	gone := r.Replaces != 0 && (seen.variant.Class == WriteAhead || r.answered)
 	once := r.notedPublished
 	for i := range seen.Journal {
 		if other := &seen.Journal[i]; seen.mine(other) {
@@ -276,6 +280,7 @@ func (p *Process) version(r *Record, target *rotation.Target) rotation.Version {
 		RefusedSince: m.refusedSince, RefusedNoted: !r.refusedSince.IsZero(),
 		NotBefore: m.notBefore, Trouble: m.trouble,
 	}
+	p.observeReplacement(r, &v)
 	if m.refused {
 		v.Refusal = "unknown client"
 	}

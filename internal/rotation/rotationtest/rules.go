@@ -44,7 +44,7 @@ func (w *World) Broken() []string {
 	held := w.Upstream[w.Target.Holds]
 	let := w.Target.uid != w.uid && w.Target.uid != 0 // of a credential that vanished
 	over := !held.until.IsZero() && !w.Now.Before(held.until)
-	spared := held.spent || over || w.Ending() && !w.Retain || w.abandonAll || let
+	spared := held.spent || w.replaced(held) || over || w.Ending() && !w.Retain || w.abandonAll || let
 	if w.Target.Holds != 0 && !w.Target.foreign && !held.Killed && !spared && (!held.Live || held.Bad) {
 		say("the target holds material %d, which is not accepted (1)", w.Target.Holds)
 	}

@@ -28,8 +28,8 @@ const sourVersions = 4
 
 // latecomer is a call that nobody waits for any more.
 type latecomer struct {
-	nonce, material int
-	at              time.Time
+	nonce, material, replaces int
+	at                        time.Time
 }
 
 // call reports what becomes of a call: whether it arrives now, later, and whether its
@@ -48,8 +48,10 @@ func (w *World) arrive() {
 		l := w.late[0]
 		w.late = slices.Clone(w.late[1:])
 		w.tell(0, "a call of "+l.at.Add(-lateness).Format("15:04:05")+" arrives upstream", 0, "")
-		if there, _ := w.housed(l.nonce); there {
-			w.make(l.nonce, l.material)
+		there, _ := w.housed(l.nonce)
+		replaces := l.replaces == 0 || w.Upstream[l.replaces].Live || !w.variant.Capabilities.Overlap
+		if there && replaces {
+			w.make(l.nonce, l.material, l.replaces)
 		}
 	}
 }
@@ -69,7 +71,7 @@ func (w *World) sweep() {
 }
 
 // make is what the upstream does with a request. It returns the material, 0 if it refuses.
-func (w *World) make(nonce, material int) int {
+func (w *World) make(nonce, material, replaces int) int {
 	if w.variant.Class != WriteAhead {
 		// Where the journal does not know what is published, nobody can tell that it is the same.
 		if w.sameAnswer && w.accepts(w.Target.Holds) && !w.behind() {
@@ -97,6 +99,7 @@ func (w *World) make(nonce, material int) int {
 		there.until = w.Now.Add(w.variant.Life)
 	}
 	w.effects++
+	w.replace(nonce, material, replaces)
 	return material
 }
 
@@ -116,7 +119,7 @@ func (p *Process) setBack(w *World, nonce int, what string) {
 	})
 }
 
-func (p *Process) issue(w *World, r, seen *Record) {
+func (p *Process) issue(w *World, r, seen *Record, number int64) {
 	if w.Now.Add(rotation.CallTime).After(seen.deadline) {
 		w.Fault("version %d is issued under a claim that has run out", r.Number)
 	}
@@ -149,13 +152,14 @@ func (p *Process) issue(w *World, r, seen *Record) {
 		p.remember(r.Nonce, func(m *recollection) { m.condemned = "the id is taken" })
 		return
 	}
+	replaces := p.toReplace(w, r, number)
 	arrives, later, answered := w.call()
 	if later {
-		w.late = append(slices.Clip(w.late), latecomer{r.Nonce, r.Material, w.Now.Add(lateness)})
+		w.late = append(slices.Clip(w.late), latecomer{r.Nonce, r.Material, replaces, w.Now.Add(lateness)})
 	}
 	material := 0
 	if arrives {
-		material = w.make(r.Nonce, r.Material)
+		material = w.make(r.Nonce, r.Material, replaces)
 	}
 	switch {
 	case answered:
@@ -181,7 +185,7 @@ func (p *Process) hear(w *World, r, _ *Record, material int, found bool) {
 	p.remember(r.Nonce, func(m *recollection) {
 		m.notBefore, m.trouble = time.Time{}, nil
 		m.answered = w.variant.Class == WriteAhead
-		if w.variant.Class != WriteAhead || !w.Upstream[material].until.IsZero() {
+		if w.variant.Class != WriteAhead || !w.Upstream[material].until.IsZero() || w.Upstream[material].ends != 0 {
 			m.answer = material
 		}
 	})
@@ -197,6 +201,9 @@ func (p *Process) writeAnswer(live, seen *Record, w *World) bool {
 			if before := p.heldBy(m.answer); before != nil && before.Nonce != live.Nonce {
 				live.sameAs = before.Nonce
 			}
+		}
+		if live.sameAs == 0 && w.tookPlace(live) {
+			live.replacedAt = w.Now
 		}
 		w.touch(live)
 		p.remember(live.Nonce, func(m *recollection) { m.answer, m.answered = 0, true })
@@ -256,6 +263,8 @@ func (p *Process) revoke(w *World, r *Record) {
 		w.Fault("version %d is revoked without a durable intent", r.Number)
 	case p.observer:
 		w.Fault("version %d is revoked by an observer", r.Number)
+	case !w.variant.Capabilities.Addressable && !r.answered && w.variant.Class == GrantOnly:
+		w.Fault("version %d is revoked, and nothing names it to the upstream", r.Number)
 	case needed && held != 0 && held == r.Material && r.sameAs == 0:
 		w.Fault("version %d is revoked while the target holds it (3)", r.Number)
 	case needed && r.served && r.Material != 0 && w.Upstream[r.Material].Live && !w.Upstream[held].Killed && !w.Upstream[held].Live:
@@ -290,6 +299,9 @@ func (w *World) endAll(r *Record) bool {
 	for i := range w.Upstream {
 		o := &w.Upstream[i]
 		means := i == r.Material || (r.Material == 0 || w.variant.Class == ReadableUnique) && o.Nonce == r.Nonce
+		if i != 0 && means && o.endedBy != 0 {
+			found = w.endHeir(o) || found
+		}
 		if i == 0 || !means || !o.Live {
 			continue
 		}

@@ -59,7 +59,7 @@ func Variants() []*Variant {
 	}
 	rarely := onRequest
 	rarely.Windows = windows.Windows
-	return []*Variant{
+	return append([]*Variant{
 		Plain(),
 		{Name: "by age", Capabilities: of(WriteAhead), Policy: byAge, Renewals: 1},
 		{Name: "by age, in windows", Capabilities: of(WriteAhead), Policy: windows, Renewals: 1},
@@ -87,8 +87,7 @@ func Variants() []*Variant {
 		{Name: "the previous version is shown until the upstream ends it", Class: ShownOnce, Capabilities: of(ShownOnce), Policy: onRequest, Life: 16 * time.Minute, Renewals: 2, Previous: true},
 		{Name: "in an instance of its own", Class: ReadableUnique, Capabilities: of(ReadableUnique), Policy: onRequest, Dimensions: []func() Dimension{newEstate}},
 		{Name: "in an instance of its own that stays, and people agree to renewals", Class: ReadableUnique, Capabilities: of(ReadableUnique), Policy: onRequest, Dimensions: []func() Dimension{newLeasehold, asking(approval.Renew)}},
-		{Name: "without overlap", Capabilities: with(func(c *rotation.Capabilities) { c.Overlap = false }), Policy: onRequest},
-	}
+	}, Replacing()...)
 }
 
 // withUptake is a policy that waits for pods.
@@ -121,8 +120,8 @@ func (v *Variant) impossible(w *World) string {
 		return "SecretNotOurs" // what an earlier credential has left, and nothing that could be adopted
 	case !v.Capabilities.Addressable && w.failures() >= 3:
 		return "TooManyAttempts"
-	case !v.Capabilities.Overlap:
-		return "UpstreamRefused"
+	case v.refuses(w, open):
+		return "ReplaceNotAllowed"
 	case v.Capabilities.MaxLive == 1 && open && w.live() >= 1:
 		return "UpstreamFull"
 	case v.Capabilities.MaxLive > 0 && w.live() >= v.Capabilities.MaxLive && (w.stuck() || w.behind()):

@@ -60,6 +60,8 @@ type Record struct {
 	notedPublished, Terminating, released           bool
 	strange                                         bool // another cluster's
 	served                                          bool // once in the target; nobody is told
+	inPlace                                         bool // it was to take the place of Replaces upstream
+	replacedAt                                      time.Time
 }
 
 // Mount is the target Secret.
@@ -86,6 +88,10 @@ type Object struct {
 	Revoked bool // we did
 	taken   bool // somebody else has its id
 	spent   bool // it was revoked at any price
+	endedBy int  // the nonce of the version that has taken its place
+	isHeirs bool // the two are one thing to the upstream
+	ends    int  // the material whose place it has taken
+	asked   int  // the nonce of the version that was to take its place first
 }
 
 // World is everything that outlives a process.
