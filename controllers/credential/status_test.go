@@ -80,6 +80,8 @@ func TestWhereAVersionIsInItsLife(t *testing.T) {
 		"published before":         {rotation.Version{Number: 1}, v1alpha1.VersionOverlapping},
 		"deleted":                  {rotation.Version{Number: 1, Terminating: true}, v1alpha1.VersionRetiring},
 		"never accepted":           {rotation.Version{Number: 3, Failed: true, Terminating: true}, v1alpha1.VersionFailed},
+		"ended, and still in use":  {rotation.Version{Number: 2, EndedBy: 3}, v1alpha1.VersionPublished},
+		"ended by the published":   {rotation.Version{Number: 1, EndedBy: 2}, v1alpha1.VersionRetiring},
 		"deleted and still in use": {rotation.Version{Number: 2, Terminating: true}, v1alpha1.VersionRetiring},
 	} {
 		if got := stateOf(tc.version, 2); got != tc.want {

@@ -215,7 +215,7 @@ func TestCompile(t *testing.T) {
 	}{
 		"a whole policy": {
 			spec: v1alpha1.RotationPolicySpec{
-				RotateAfter: "90d", Overlap: "10d", Windows: []v1alpha1.Window{window("0 2 * * SAT", 4*time.Hour, "Europe/Berlin")},
+				RotateAfter: "90d", Overlap: "10d", Strategy: v1alpha1.StrategyReplace, Windows: []v1alpha1.Window{window("0 2 * * SAT", 4*time.Hour, "Europe/Berlin")},
 				Verify: v1alpha1.VerifyPolicy{Timeout: &metav1.Duration{Duration: 15 * time.Minute}},
 				Uptake: &v1alpha1.UptakePolicy{Mode: v1alpha1.UptakeConsumers, Margin: &metav1.Duration{}, AfterDeadline: v1alpha1.AfterDeadlineRetire},
 				Rollout: &v1alpha1.RolloutPolicy{
@@ -223,6 +223,7 @@ func TestCompile(t *testing.T) {
 				},
 			},
 			want: Preferences{
+				Replace:     true,
 				RotateAfter: parse(t, "90d"), Overlap: parse(t, "10d"),
 				Windows: interval.Windows{saturday}, VerifyTimeout: 15 * time.Minute,
 				Uptake:  Uptake{Consumers: true, Deadline: 24 * time.Hour},

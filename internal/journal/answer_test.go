@@ -110,3 +110,24 @@ func TestOnlyWhatIsNotSecretIsNotedOnAVersionThatWasMadeHere(t *testing.T) {
 		t.Errorf("the data (-before +after):\n%s", diff)
 	}
 }
+
+func TestWhoTakesAnotherPlaceSaysSoBeforeTheCallAndAfterTheAnswer(t *testing.T) {
+	begun := intent()
+	begun.InPlace, begun.Class = true, upstream.GrantOnly
+	for name, c := range map[string]struct {
+		answer Answer
+		want   time.Time
+	}{
+		"the answer says that it has":           {Answer{Issued: upstream.Issued{Replaced: true}, At: begun.IntentAt}, begun.IntentAt},
+		"the answer says nothing of it":         {Answer{At: begun.IntentAt}, time.Time{}},
+		"it is begun only":                      {Answer{Issued: upstream.Issued{Replaced: true}}, time.Time{}},
+		"it is the other one's very credential": {Answer{Issued: upstream.Issued{Replaced: true}, At: begun.IntentAt, SameAs: "other"}, time.Time{}},
+	} {
+		object := secretMetadata(begun.Secret())
+		c.answer.edit()(object)
+		v, err := Parse(object)
+		if err != nil || !v.InPlace || !v.ReplacedAt.Equal(c.want) {
+			t.Errorf("%s: %v, in place %v, at %s, want %s", name, err, v.InPlace, v.ReplacedAt, c.want)
+		}
+	}
+}

@@ -119,7 +119,7 @@ func TestAFirstIntentHasNoAnnotationsForWhatIsNot(t *testing.T) {
 	first := intent()
 	first.Answers, first.Replaces, first.Failures = time.Time{}, "", 0
 	secret := first.Secret()
-	for _, key := range []string{AnnotationAnswers, AnnotationReplaces, AnnotationFailures} {
+	for _, key := range []string{AnnotationAnswers, AnnotationReplaces, AnnotationInPlace, AnnotationReplacedAt, AnnotationFailures} {
 		if value, ok := secret.Annotations[key]; ok {
 			t.Errorf("%s is %q", key, value)
 		}

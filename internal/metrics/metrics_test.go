@@ -139,3 +139,27 @@ func TestRegisteringTwiceIsAnError(t *testing.T) {
 		}
 	}
 }
+
+func TestReplacementsAreMeasured(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	counters, err := Register(registry, &shelf{}, clocktesting.NewFakePassiveClock(now), "v1.2.3", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	counters.Replaced("venafi", 700*time.Millisecond)
+	counters.Replaced("venafi", 20*time.Second)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "claviger_replacement_seconds" {
+			h := family.GetMetric()[0].GetHistogram()
+			if h.GetSampleCount() != 2 || h.GetSampleSum() != 20.7 {
+				t.Errorf("%d samples of %v seconds", h.GetSampleCount(), h.GetSampleSum())
+			}
+			return
+		}
+	}
+	t.Error("there is no such metric")
+}

@@ -203,3 +203,29 @@ func TestTheMarkKeepsWhatIsTrue(t *testing.T) {
 		t.Errorf("of what somebody else wrote %q is kept", got)
 	}
 }
+
+func TestWhereNobodyHasAnythingToLoseAllAreRestartedAtOnce(t *testing.T) {
+	wave := hourAgo
+	wave.AtOnce = true
+	rolling := Workload{Kind: "Deployment", Name: "a", CreatedAt: ago(24 * time.Hour), Marked: true, NotedAt: ago(time.Minute), Watched: true, Wanted: 1}
+	failed, waiting, gone := rolling, rolling, Workload{Kind: "Deployment", Name: "d", Missing: true}
+	failed.Name, failed.GaveUp = "b", "no image"
+	waiting.Name, waiting.Marked, waiting.NotedAt = "c", false, time.Time{}
+	refused := waiting
+	refused.Refusal, refused.Retry = "no right", in(time.Minute)
+	for name, c := range map[string]struct {
+		all  []Workload
+		want Decision
+	}{
+		"one that is being restarted keeps nobody waiting":   {[]Workload{rolling, waiting}, Decision{Do: Restart, Workload: 1}},
+		"nor does one that does not get on":                  {[]Workload{failed, gone, waiting}, Decision{Do: Restart, Workload: 2}},
+		"nor one that could not be restarted":                {[]Workload{refused, waiting}, Decision{Do: Restart, Workload: 1}},
+		"when none waits, what somebody has to mend is told": {[]Workload{rolling, failed}, Decision{Do: Nothing, Workload: 1, Held: true, Why: failed.Held(wave, noon)}},
+		"the first of them":                                  {[]Workload{failed, refused}, Decision{Do: Nothing, Workload: 0, Held: true, Why: failed.Held(wave, noon)}},
+		"or the first that is being restarted":               {[]Workload{rolling, rolling}, Decision{Do: Nothing, Workload: 0, Why: "Deployment/a is being restarted"}},
+	} {
+		if diff := cmp.Diff(c.want, Next(c.all, wave, true, noon)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}

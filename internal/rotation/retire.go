@@ -16,11 +16,7 @@ func finishRetirements(s *situation) *Step {
 			continue // not deleted, or let go in this pass and nothing of ours any more
 		}
 		tombstone := !s.ending() && s.evidence(v)
-		// What another version is as well is forgotten here and lives on there.
-		// And what was adopted and never served here is not ours to end.
-		// What a successor has ended with it must not be named to the upstream again: the two may
-		// be one thing there.
-		over := v.Revoked || v.ended() || s.unmade(v) || s.shared(v) || v.Adopted && !v.OncePublished && v.Number != s.Target.Published
+		over := s.nothingLeft(v)
 		switch {
 		case over && !tombstone:
 			if step, waits := s.endCopy(v); step != nil {
@@ -49,6 +45,14 @@ func finishRetirements(s *situation) *Step {
 		}
 	}
 	return nil
+}
+
+// nothingLeft: nothing of the version is left upstream that is ours to end. What a successor has ended
+// with it must not be named there again, because the two may be one thing. What another version is
+// as well is forgotten here and lives on there. And what was adopted and never served here is not
+// ours.
+func (s *situation) nothingLeft(v *Version) bool {
+	return v.Revoked || v.ended() || s.unmade(v) || s.shared(v) || v.Adopted && !v.OncePublished && v.Number != s.Target.Published
 }
 
 // awaitWorkloads tells whether workloads may still need a version that is to be revoked, and

@@ -91,6 +91,12 @@ func stories() []Story {
 		{"the operator dies between a version's Secret and the version", Named(), []Beat{
 			{Event: requested}, {rotation.Retire, 1, killed}, {rotation.WithdrawCopy, 1, killed}, {rotation.Revoke, 1, killed},
 		}},
+		{"renewed in place", Replacing()[0], []Beat{{Event: requested}, {Event: deleted}}},
+		{"renewed in place, and killed at the worst moments", Replacing()[0], []Beat{
+			{Event: requested}, {rotation.WriteAnswer, 2, killed}, {rotation.Publish, 2, killed}, {rotation.Retire, 1, killed},
+		}},
+		{"renewed in place, and the answer is lost", Replacing()[0], []Beat{{Event: requested}, {rotation.CreateIntent, 2, "the next answer is lost"}}},
+		{"renewed in place, and the operator dies with the answer in its hand", Replacing()[0], []Beat{{Event: requested}, {rotation.Issue, 2, killed}}},
 		{"retained, and made again", plain, []Beat{{Event: "the credential is deleted and retained"}, {Event: "a credential of that name is made again"}, {Event: requested}}},
 		{"the credential vanishes around its finalizer", plain, []Beat{{Event: "the credential vanishes around its finalizer"}}},
 		{"the whole namespace is deleted", plain, []Beat{{Event: requested}, {rotation.Publish, 2, "the namespace is deleted"}}},
