@@ -51,9 +51,11 @@ func (s *situation) lost(v *Version, notice *Problem) *Step {
 }
 
 // unmade: no call was made for a version that nothing would name to the upstream, as this
-// process knows that made its intent. After a restart nobody knows it any more.
+// process knows that made its intent. After a restart nobody knows it any more. And of an
+// account that cannot be called nobody knows what it can.
 func (s *situation) unmade(v *Version) bool {
-	return !s.caps.Addressable && !v.Answered && !v.Unsure
+	mine := v.ClaimMine && v.FirstClaim && !v.Begun && !v.OncePublished
+	return mine && s.Account.Problem == nil && !s.caps.Addressable && !v.Answered && !v.Unsure
 }
 
 // shared: another version is the same upstream object, so ending this one would end that one

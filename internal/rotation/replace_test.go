@@ -114,6 +114,14 @@ func replaceDecisions() []decision {
 		{"what nothing names to the upstream, and was never sent, is not named to it", both(refreshing, renewing(func(v *Version) {
 			v.Terminating, v.FirstClaim = true, true
 		})), Step{Action: NoteRevoked, Version: 2}},
+		{"of an account that cannot be called nobody knows what it can, so nothing is let go", both(refreshing, renewing(func(v *Version) {
+			v.Terminating, v.FirstClaim = true, true
+		}), func(f *facts) { f.Account.Problem = stuck("UpstreamUnreachable", "no route") }), Step{
+			Action: Wait, Until: renewal(), Problem: stuck("UpstreamUnreachable", "version 2 waits to be revoked: no route"), Notice: stuck("Retiring", "version 2 is being revoked"),
+		}},
+		{"what has served is named to the upstream", both(refreshing, overlapping, func(f *facts) {
+			f.Versions[0].Terminating, f.Versions[0].Answered, f.Versions[0].ClaimMine, f.Versions[0].FirstClaim = true, false, true, true
+		}), Step{Action: Revoke, Version: 1, Needs: FactGuard | FactTarget}},
 		{"an attempt that was given up makes the next one an object of its own", both(refreshing, asked, renewing(func(v *Version) {
 			v.IntentAt = ago(time.Hour)
 		}), givenUp2, func(f *facts) { f.Versions[1].FailedAt = ago(time.Hour) }), Step{
