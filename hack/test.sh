@@ -33,6 +33,8 @@ if [[ $* == ./... ]]; then
 	run -p 2 ./internal/rotation/rotationtest
 	run -p 2 -run '^TestConformance' "${adapters[@]}"
 	# Clients that others wrote judge the simulators, from modules of their own.
-	(cd test/vcert && GOWORK=off go test -race "${flags[@]}" ./...) || failed=1
+	for judge in test/vcert test/cfclient; do
+		(cd "$judge" && GOWORK=off go test -race "${flags[@]}" ./...) || failed=1
+	done
 fi
 exit $failed
