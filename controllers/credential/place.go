@@ -43,6 +43,13 @@ type placing struct {
 	account upstream.Upstream
 }
 
+// about forgets what another account has refused: it would keep this one from being tried.
+func (p *placing) about(account upstream.Upstream) {
+	if p.account != account {
+		p.account, p.hidden, p.resting = account, setback{}, setback{}
+	}
+}
+
 func (m *memory) place(uid types.UID, change func(*placing)) placing {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -132,7 +139,7 @@ func (r *Reconciler) lookAtPlace(ctx context.Context, s *scope, _ rotation.Step)
 	}
 	var news deed
 	p := s.memory.place(s.uid, func(p *placing) {
-		p.account = s.account.Upstream
+		p.about(s.account.Upstream)
 		if left {
 			p.container, p.asked = "", deed{}
 		}
@@ -254,7 +261,7 @@ func (r *Reconciler) provision(ctx context.Context, s *scope, step rotation.Step
 	s.fresh &^= rotation.FactPlace
 	now, class := r.Clock.Now(), upstream.ClassOf(err)
 	s.memory.place(s.uid, func(p *placing) {
-		p.account = s.account.Upstream
+		p.about(s.account.Upstream)
 		if err == nil || class == upstream.OutcomeUnknown {
 			p.asked, p.absentSince = asked, time.Time{}
 		}

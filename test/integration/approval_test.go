@@ -134,7 +134,7 @@ func (x *tenant) asked(n int) *v1alpha1.ApprovalRequest {
 			}
 		}
 		if len(list.Items) != n {
-			return fmt.Sprintf("%d requests were made, want %d; %s", len(list.Items), n, describe(x.get("billing").Status.Conditions))
+			return fmt.Sprintf("%d requests were made, want %d; %s", len(list.Items), n, x.told("billing"))
 		}
 		return ""
 	})

@@ -108,7 +108,7 @@ func (x *centraSiteTenant) askedInCentraSite(n int) string {
 			}
 		}
 		if seen != n {
-			return fmt.Sprintf("people were asked %d times, want %d; %s", seen, n, describe(x.get("billing").Status.Conditions))
+			return fmt.Sprintf("people were asked %d times, want %d; %s", seen, n, x.told("billing"))
 		}
 		return ""
 	})

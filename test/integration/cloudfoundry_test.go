@@ -116,7 +116,7 @@ func (x *cfTenant) awaitKeys(within time.Duration, want keyCount) {
 	x.t.Helper()
 	x.eventually(within, func() string {
 		if got := x.counted(); got != want {
-			return fmt.Sprintf("the region counts %+v keys, want %+v; %s", got, want, describe(x.get("billing").Status.Conditions))
+			return fmt.Sprintf("the region counts %+v keys, want %+v; %s", got, want, x.told("billing"))
 		}
 		return ""
 	})

@@ -25,10 +25,16 @@ func managedInstance(deletion string, roles ...string) v1alpha1.CloudFoundryCred
 func newLandlord(t *testing.T, change func(*cloudfoundrysim.Behaviour, *cloudfoundrysim.Seed)) *cfTenant {
 	t.Helper()
 	x := newCFTenant(t, "Password", change)
+	x.allow()
+	return x
+}
+
+// allow has the issuer allow instances.
+func (x *cfTenant) allow() {
+	x.t.Helper()
 	update(x.tenant, "apic", &v1alpha1.CredentialIssuer{}, func(i *v1alpha1.CredentialIssuer) {
 		i.Spec.CloudFoundry.ManagedInstances = []v1alpha1.ManagedInstanceAllowance{{Offering: "it-rt"}}
 	})
-	return x
 }
 
 // instances are those that were made through the API.
@@ -43,7 +49,7 @@ func (x *cfTenant) awaitRoles(roles ...string) cloudfoundrysim.InstanceState {
 	x.eventually(soon, func() string {
 		all := x.instances()
 		if len(all) != 1 {
-			return fmt.Sprintf("there are %d instances; %s", len(all), describe(x.get("billing").Status.Conditions))
+			return fmt.Sprintf("there are %d instances; %s", len(all), x.told("billing"))
 		}
 		found = all[0]
 		return cmp.Diff(roles, found.Roles)
@@ -316,6 +322,14 @@ func TestManagedInstancesSayWhatToDo(t *testing.T) {
 			}
 		})
 	}
+	t.Run("an issuer that allows it later", func(t *testing.T) {
+		t.Parallel()
+		x := newCFTenant(t, "Password", nil)
+		x.ask(managedInstance("", "MonitoringDataRead"))
+		x.await(soon, v1alpha1.ConditionReady, failed, "managedInstances of the issuer must allow")
+		x.allow()
+		x.await(20*time.Second, v1alpha1.ConditionReady, state{metav1.ConditionTrue, v1alpha1.ReasonPublished})
+	})
 	t.Run("a change that the service does not take", func(t *testing.T) {
 		t.Parallel()
 		x := newLandlord(t, nil)

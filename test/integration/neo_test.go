@@ -83,7 +83,7 @@ func (x *neoTenant) awaitCounts(clients, roles neosim.Count) {
 			return ""
 		}
 		return fmt.Sprintf("the landscape counts %+v clients and %+v roles, want %+v and %+v; %s",
-			stats.Clients, stats.Assignments, clients, roles, describe(x.get("billing").Status.Conditions))
+			stats.Clients, stats.Assignments, clients, roles, x.told("billing"))
 	})
 }
 

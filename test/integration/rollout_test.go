@@ -84,7 +84,7 @@ func (x *tenant) awaitRolledOut(version, total int64) {
 	x.eventually(soon, func() string {
 		s := x.get("billing").Status.Rollout
 		if s == nil || s.Version != version || s.Total != total || s.Done != total {
-			return fmt.Sprintf("status.rollout: %+v; %s", s, describe(x.get("billing").Status.Conditions))
+			return fmt.Sprintf("status.rollout: %+v; %s", s, x.told("billing"))
 		}
 		return ""
 	})

@@ -116,7 +116,7 @@ func (x *smTenant) awaitBindings(within time.Duration, want keyCount) {
 	x.t.Helper()
 	x.eventually(within, func() string {
 		if got := x.bindings(); got != want {
-			return fmt.Sprintf("the subaccount counts %+v bindings, want %+v; %s", got, want, describe(x.get("billing").Status.Conditions))
+			return fmt.Sprintf("the subaccount counts %+v bindings, want %+v; %s", got, want, x.told("billing"))
 		}
 		return ""
 	})

@@ -308,6 +308,16 @@ func (x *tenant) get(name string) *v1alpha1.APIClientCredential {
 	return c
 }
 
+// told is what a credential says of itself, for whoever tells why something is not as wanted. It
+// may be gone by then, which fails nothing.
+func (x *tenant) told(name string) string {
+	c := &v1alpha1.APIClientCredential{}
+	if err := x.world.Client.Get(x.ctx, x.key(name), c); err != nil {
+		return err.Error()
+	}
+	return describe(c.Status.Conditions)
+}
+
 // target reads the Secret that workloads mount; nil if there is none.
 func (x *tenant) target(name string) *corev1.Secret {
 	x.t.Helper()
@@ -463,7 +473,7 @@ func (x *tenant) awaitVersion(within time.Duration, number int64) {
 			return "there is no Secret"
 		}
 		if got := s.Annotations[journal.AnnotationVersion]; got != fmt.Sprint(number) {
-			return fmt.Sprintf("the Secret holds version %s, not %d; %s", got, number, describe(x.get("billing").Status.Conditions))
+			return fmt.Sprintf("the Secret holds version %s, not %d; %s", got, number, x.told("billing"))
 		}
 		return ""
 	})

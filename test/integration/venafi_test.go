@@ -102,7 +102,7 @@ func (x *venafiTenant) awaitCount(what string, count func() venafisim.Count, wan
 	x.t.Helper()
 	x.eventually(soon, func() string {
 		if got := count(); got != want {
-			return fmt.Sprintf("the platform counts %+v %s, want %+v; %s", got, what, want, describe(x.get("billing").Status.Conditions))
+			return fmt.Sprintf("the platform counts %+v %s, want %+v; %s", got, what, want, x.told("billing"))
 		}
 		return ""
 	})

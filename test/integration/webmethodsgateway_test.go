@@ -80,7 +80,7 @@ func (x *gatewayTenant) awaitCount(kind string, want webmethodssim.Count) {
 	// What a lost answer was about is looked for when no call for it can arrive any more.
 	x.eventually(4*time.Minute, func() string {
 		if got := x.count(kind); got != want {
-			return fmt.Sprintf("the gateway counts %+v of %s, want %+v; %s", got, kind, want, describe(x.get("billing").Status.Conditions))
+			return fmt.Sprintf("the gateway counts %+v of %s, want %+v; %s", got, kind, want, x.told("billing"))
 		}
 		return ""
 	})

@@ -73,7 +73,7 @@ func (x *portalTenant) awaitApplications(want webmethodsportalsim.Count) {
 	// A version whose answer was lost is decided when no call for it can arrive any more.
 	x.eventually(4*time.Minute, func() string {
 		if got := x.portal.Stats().Applications; got != want {
-			return fmt.Sprintf("the portal counts %+v applications, want %+v; %s", got, want, describe(x.get("billing").Status.Conditions))
+			return fmt.Sprintf("the portal counts %+v applications, want %+v; %s", got, want, x.told("billing"))
 		}
 		return ""
 	})
@@ -86,14 +86,14 @@ func (x *portalTenant) awaitAsked(words string) webmethodsportalsim.Waiting {
 	var waiting []webmethodsportalsim.Waiting
 	x.eventually(soon, func() string {
 		if waiting = x.portal.Waiting(); len(waiting) != 1 {
-			return fmt.Sprintf("%d requests wait for people, want 1; %s", len(waiting), describe(x.get("billing").Status.Conditions))
+			return fmt.Sprintf("%d requests wait for people, want 1; %s", len(waiting), x.told("billing"))
 		}
 		for _, condition := range x.get("billing").Status.Conditions {
 			if strings.Contains(condition.Message, words) {
 				return ""
 			}
 		}
-		return fmt.Sprintf("no condition says %q\n%s", words, describe(x.get("billing").Status.Conditions))
+		return fmt.Sprintf("no condition says %q\n%s", words, x.told("billing"))
 	})
 	return waiting[0]
 }
