@@ -114,6 +114,15 @@ func replaceDecisions() []decision {
 		{"what nothing names to the upstream, and was never sent, is not named to it", both(refreshing, renewing(func(v *Version) {
 			v.Terminating, v.FirstClaim = true, true
 		})), Step{Action: NoteRevoked, Version: 2}},
+		{"whoever takes a claim over does not know what was sent before", both(refreshing, renewing(func(v *Version) {
+			v.Terminating, v.ClaimMine, v.FirstClaim, v.ClaimUntil = true, true, false, ago(time.Hour)
+		})), Step{Action: Revoke, Version: 2, Needs: FactGuard | FactTarget}},
+		{"nor does anybody who sees the first claim of another process", both(refreshing, renewing(func(v *Version) {
+			v.Terminating, v.ClaimMine, v.FirstClaim, v.ClaimUntil = true, false, true, ago(time.Hour)
+		})), Step{Action: Revoke, Version: 2, Needs: FactGuard | FactTarget}},
+		{"what the upstream has begun is named to it", both(refreshing, renewing(func(v *Version) {
+			v.Terminating, v.ClaimMine, v.FirstClaim, v.Begun, v.ClaimUntil = true, true, true, true, ago(time.Hour)
+		})), Step{Action: Revoke, Version: 2, Needs: FactGuard | FactTarget}},
 		{"of an account that cannot be called nobody knows what it can, so nothing is let go", both(refreshing, renewing(func(v *Version) {
 			v.Terminating, v.FirstClaim = true, true
 		}), func(f *facts) { f.Account.Problem = stuck("UpstreamUnreachable", "no route") }), Step{
