@@ -1,8 +1,6 @@
 package apiconnectsim
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -169,12 +167,4 @@ func (b Behaviour) check() error {
 		}
 	}
 	return nil
-}
-
-// strict decodes JSON and refuses fields that do not exist: a misspelt switch
-// would leave the simulator honest in a test that wants it to lie.
-func strict(document []byte, into any) error {
-	decoder := json.NewDecoder(bytes.NewReader(document))
-	decoder.DisallowUnknownFields()
-	return decoder.Decode(into)
 }

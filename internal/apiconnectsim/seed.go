@@ -88,7 +88,7 @@ func ReadSeed(file string) (Seed, error) {
 		return Seed{}, fmt.Errorf("seed: %w", err)
 	}
 	var seed Seed
-	if err := strict(document, &seed); err != nil {
+	if err := simkit.Strict(document, &seed); err != nil {
 		return Seed{}, fmt.Errorf("seed %s: %w", file, err)
 	}
 	return seed, nil
@@ -102,7 +102,7 @@ var byHand = simkit.Actor{Login: "a person"}
 // added before it.
 func (s *Sim) Seed(seed Seed) (Seed, error) {
 	if len(seed.Behaviour) > 0 {
-		if err := s.adjustJSON(seed.Behaviour); err != nil {
+		if err := s.conduct.AdjustJSON(seed.Behaviour); err != nil {
 			return seed, err
 		}
 	}

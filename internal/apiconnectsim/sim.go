@@ -12,12 +12,9 @@
 package apiconnectsim
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"sync"
-	"sync/atomic"
 
 	"github.com/claviger-dev/claviger/internal/simkit"
 )
@@ -46,12 +43,12 @@ type Options struct {
 
 // Sim is one API Connect installation. All methods are safe for concurrent use.
 type Sim struct {
-	options   Options
-	clock     simkit.Clock
-	stage     *simkit.Stage
-	gateway   *gateway
-	throttle  *simkit.Throttle
-	behaviour atomic.Pointer[Behaviour]
+	options  Options
+	clock    simkit.Clock
+	stage    *simkit.Stage
+	gateway  *gateway
+	throttle *simkit.Throttle
+	conduct  *simkit.Conduct[Behaviour]
 
 	mu    sync.Mutex // guards the platform's world and its sessions
 	world world
@@ -71,7 +68,7 @@ func New(options Options) *Sim {
 	if options.Behaviour != nil {
 		behaviour = *options.Behaviour
 	}
-	s.behaviour.Store(&behaviour)
+	s.conduct = simkit.NewConduct(behaviour, Behaviour.clone, Behaviour.check)
 	s.stage = simkit.NewStage(options.Clock, func(status int, message string) simkit.Answer {
 		return s.failure(status, message).answer()
 	}, operationNames()...)
@@ -129,14 +126,7 @@ func orLoopback(address string) string {
 
 // Close cuts all connections, held ones included.
 func (s *Sim) Close() error {
-	s.stage.Faults.Close()
-	var err error
-	for _, l := range []*simkit.Listener{s.platform, s.runtime, s.control} {
-		if l != nil {
-			err = errors.Join(err, l.Close())
-		}
-	}
-	return err
+	return s.stage.Close(s.platform, s.runtime, s.control)
 }
 
 // URL is the platform's base address, known after Start. The API is below /api.
@@ -147,12 +137,7 @@ func (s *Sim) URL() string { return s.platform.URL() }
 func (s *Sim) GatewayURL() string { return s.runtime.URL() }
 
 // ControlURL is the base address of the control API, or empty.
-func (s *Sim) ControlURL() string {
-	if s.control == nil {
-		return ""
-	}
-	return s.control.URL()
-}
+func (s *Sim) ControlURL() string { return s.control.URL() }
 
 // CA is the certificate of the simulator's authority, PEM.
 func (s *Sim) CA() []byte { return s.authority.PEM() }
@@ -171,34 +156,10 @@ func (s *Sim) Ledger() *simkit.Ledger { return s.stage.Ledger }
 func (s *Sim) Calls() *simkit.Calls { return s.stage.Calls }
 
 // behaves gives the behaviour of this moment.
-func (s *Sim) behaves() Behaviour { return *s.behaviour.Load() }
+func (s *Sim) behaves() Behaviour { return s.conduct.Now() }
 
 // Adjust changes the behaviour from now on. What is under way, such as a
 // propagation, goes on as it began.
 func (s *Sim) Adjust(change func(*Behaviour)) error {
-	return s.adjust(func(b *Behaviour) error { change(b); return nil })
-}
-
-func (s *Sim) adjust(change func(*Behaviour) error) error {
-	for {
-		old := s.behaviour.Load()
-		adjusted := old.clone()
-		if err := change(&adjusted); err != nil {
-			return err
-		}
-		if err := adjusted.check(); err != nil {
-			return err
-		}
-		if s.behaviour.CompareAndSwap(old, &adjusted) {
-			return nil
-		}
-	}
-}
-
-// adjustJSON lays a JSON document over the behaviour: what it does not name stays.
-func (s *Sim) adjustJSON(document json.RawMessage) error {
-	if err := s.adjust(func(b *Behaviour) error { return strict(document, b) }); err != nil {
-		return fmt.Errorf("behaviour: %w", err)
-	}
-	return nil
+	return s.conduct.Adjust(change)
 }

@@ -88,7 +88,7 @@ type keyParameters struct {
 func (s *Sim) make(k *key) (*credential, error) {
 	var p keyParameters
 	if len(k.parameters) > 0 {
-		if err := strict(k.parameters, &p); err != nil {
+		if err := simkit.Strict(k.parameters, &p); err != nil {
 			return nil, errors.New("the parameters are not understood")
 		}
 	}

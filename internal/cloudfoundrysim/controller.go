@@ -177,7 +177,7 @@ type creation struct {
 
 func createBinding(t *turn) simkit.Answer {
 	var c creation
-	if err := strict(t.body, &c); err != nil {
+	if err := simkit.Strict(t.body, &c); err != nil {
 		return unprocessable("Unknown field(s) or a body that cannot be read")
 	}
 	if t.behaviour.Korifi && c.Metadata != nil {
@@ -296,7 +296,7 @@ func updateBinding(t *turn) simkit.Answer {
 	var c struct {
 		Metadata metadata `json:"metadata"`
 	}
-	if err := strict(t.body, &c); err != nil {
+	if err := simkit.Strict(t.body, &c); err != nil {
 		return unprocessable("Unknown field(s) or a body that cannot be read")
 	}
 	if err := k.lay(c.Metadata); err != nil {

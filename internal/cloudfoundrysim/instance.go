@@ -128,7 +128,7 @@ type instanceParameters struct {
 func (i *instance) take(now time.Time, delay time.Duration) error {
 	if i.given.Offering == offeringRuntime && len(i.asked) > 0 {
 		var p instanceParameters
-		if err := strict(i.asked, &p); err != nil {
+		if err := simkit.Strict(i.asked, &p); err != nil {
 			return errors.New("the parameters are not understood")
 		}
 		if v := p.TokenValidity; v != nil && (*v < 3600 || *v > 86400) {
@@ -283,7 +283,7 @@ type instanceCreation struct {
 
 func createInstance(t *turn) simkit.Answer {
 	var c instanceCreation
-	if err := strict(t.body, &c); err != nil {
+	if err := simkit.Strict(t.body, &c); err != nil {
 		return unprocessable("Unknown field(s) or a body that cannot be read")
 	}
 	if t.behaviour.Korifi && c.Metadata != nil {
@@ -409,7 +409,7 @@ func updateInstance(t *turn) simkit.Answer {
 		Tags       []string        `json:"tags"`
 		Metadata   *metadata       `json:"metadata"`
 	}
-	if err := strict(t.body, &c); err != nil {
+	if err := simkit.Strict(t.body, &c); err != nil {
 		return unprocessable("Unknown field(s) or a body that cannot be read")
 	}
 	switch {

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
-	"sync/atomic"
 
 	"github.com/claviger-dev/claviger/internal/simkit"
 )
@@ -38,10 +37,10 @@ type Options struct {
 
 // Sim is one region. All methods are safe for concurrent use.
 type Sim struct {
-	options   Options
-	clock     simkit.Clock
-	stage     *simkit.Stage
-	behaviour atomic.Pointer[Behaviour]
+	options Options
+	clock   simkit.Clock
+	stage   *simkit.Stage
+	conduct *simkit.Conduct[Behaviour]
 
 	mu    sync.Mutex // guards world
 	world *world
@@ -61,7 +60,7 @@ func New(options Options) *Sim {
 	if options.Behaviour != nil {
 		behaviour = *options.Behaviour
 	}
-	s.behaviour.Store(&behaviour)
+	s.conduct = simkit.NewConduct(behaviour, Behaviour.clone, Behaviour.check)
 	s.stage = simkit.NewStage(options.Clock, failure, operationNames()...)
 	return s
 }
@@ -115,14 +114,7 @@ func (s *Sim) listen() error {
 
 // Close cuts all connections, held ones included.
 func (s *Sim) Close() error {
-	s.stage.Faults.Close()
-	var err error
-	for _, l := range []*simkit.Listener{s.platform, s.tokens, s.api, s.control} {
-		if l != nil {
-			err = errors.Join(err, l.Close())
-		}
-	}
-	return err
+	return s.stage.Close(s.platform, s.tokens, s.api, s.control)
 }
 
 // URL is the address of the API, whose root names all others; known after Start.
@@ -135,12 +127,7 @@ func (s *Sim) APIURL() string { return s.api.URL() }
 func (s *Sim) TokenURL() string { return s.tokens.URL() + "/oauth/token" }
 
 // ControlURL is the base address of the control API, or empty.
-func (s *Sim) ControlURL() string {
-	if s.control == nil {
-		return ""
-	}
-	return s.control.URL()
-}
+func (s *Sim) ControlURL() string { return s.control.URL() }
 
 // CA is the certificate of the simulator's authority, PEM.
 func (s *Sim) CA() []byte { return s.authority.PEM() }
@@ -157,27 +144,11 @@ func (s *Sim) Ledger() *simkit.Ledger { return s.stage.Ledger }
 // Calls counts the calls by operation, login and user agent.
 func (s *Sim) Calls() *simkit.Calls { return s.stage.Calls }
 
-func (s *Sim) behaves() Behaviour { return *s.behaviour.Load() }
+func (s *Sim) behaves() Behaviour { return s.conduct.Now() }
 
 // Adjust changes the behaviour from now on.
 func (s *Sim) Adjust(change func(*Behaviour)) error {
-	return s.adjust(func(b *Behaviour) error { change(b); return nil })
-}
-
-func (s *Sim) adjust(change func(*Behaviour) error) error {
-	for {
-		old := s.behaviour.Load()
-		adjusted := old.clone()
-		if err := change(&adjusted); err != nil {
-			return err
-		}
-		if err := adjusted.check(); err != nil {
-			return err
-		}
-		if s.behaviour.CompareAndSwap(old, &adjusted) {
-			return nil
-		}
-	}
+	return s.conduct.Adjust(change)
 }
 
 // order is the body of the POST /human/… calls.
@@ -192,7 +163,7 @@ func (s *Sim) controls() http.Handler {
 	s.stage.Control(mux)
 	mux.HandleFunc("GET /behaviour", simkit.Do(func(*http.Request, struct{}) (any, error) { return s.behaves(), nil }))
 	mux.HandleFunc("PATCH /behaviour", simkit.Do(func(_ *http.Request, document json.RawMessage) (any, error) {
-		err := s.adjust(func(b *Behaviour) error { return strict(document, b) })
+		err := s.conduct.AdjustJSON(document)
 		return s.behaves(), err
 	}))
 	mux.HandleFunc("POST /seed", simkit.Do(func(_ *http.Request, seed Seed) (any, error) { return struct{}{}, s.Seed(seed) }))

@@ -1,8 +1,6 @@
 package neosim
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -155,12 +153,4 @@ func (b Behaviour) check() error {
 		return fmt.Errorf("requestsPerMinute, expiresIn and shortLists are at least 0")
 	}
 	return nil
-}
-
-// strict decodes JSON and refuses fields that do not exist: a misspelt switch would
-// leave the simulator honest in a test that wants it to lie.
-func strict(document []byte, into any) error {
-	decoder := json.NewDecoder(bytes.NewReader(document))
-	decoder.DisallowUnknownFields()
-	return decoder.Decode(into)
 }

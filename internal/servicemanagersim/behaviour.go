@@ -1,8 +1,6 @@
 package servicemanagersim
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -98,12 +96,4 @@ func (b Behaviour) check() error {
 		return fmt.Errorf("times, limits and shortLists are at least 0")
 	}
 	return nil
-}
-
-// strict decodes JSON and refuses fields that do not exist: a misspelt switch would leave the
-// simulator honest in a test that wants it to lie.
-func strict(document []byte, into any) error {
-	decoder := json.NewDecoder(bytes.NewReader(document))
-	decoder.DisallowUnknownFields()
-	return decoder.Decode(into)
 }

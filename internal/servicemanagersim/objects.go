@@ -161,7 +161,7 @@ func createBinding(t *turn) simkit.Answer {
 		return *refusal
 	}
 	var c creation
-	if err := strict(t.body, &c); err != nil || c.Name == "" || c.Instance == "" {
+	if err := simkit.Strict(t.body, &c); err != nil || c.Name == "" || c.Instance == "" {
 		return failure(400, "the body is not that of a binding")
 	}
 	var at *instance
@@ -242,7 +242,7 @@ func updateBinding(t *turn) simkit.Answer {
 			Values    []string `json:"values"`
 		} `json:"labels"`
 	}
-	if err := strict(t.body, &change); err != nil {
+	if err := simkit.Strict(t.body, &change); err != nil {
 		return failure(400, "the body is not that of a change")
 	}
 	labels := map[string][]string{}

@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
-	"sync/atomic"
 
 	"github.com/claviger-dev/claviger/internal/cloudfoundrysim"
 	"github.com/claviger-dev/claviger/internal/simkit"
@@ -47,7 +46,7 @@ type Sim struct {
 	options   Options
 	clock     simkit.Clock
 	stage     *simkit.Stage
-	behaviour atomic.Pointer[Behaviour]
+	conduct   *simkit.Conduct[Behaviour]
 	landscape *cloudfoundrysim.Sim
 
 	mu    sync.Mutex // guards world, and is taken before the landscape's
@@ -67,7 +66,7 @@ func New(options Options) *Sim {
 	if options.Behaviour != nil {
 		behaviour = *options.Behaviour
 	}
-	s.behaviour.Store(&behaviour)
+	s.conduct = simkit.NewConduct(behaviour, Behaviour.clone, Behaviour.check)
 	s.stage = simkit.NewStage(options.Clock, failure, operationNames()...)
 	s.landscape = cloudfoundrysim.New(cloudfoundrysim.Options{Clock: options.Clock, Behaviour: options.Brokers, Hosts: options.Hosts})
 	return s
@@ -119,26 +118,14 @@ func (s *Sim) listen() error {
 
 // Close cuts all connections, held ones included.
 func (s *Sim) Close() error {
-	s.stage.Faults.Close()
-	err := s.landscape.Close()
-	for _, l := range []*simkit.Listener{s.api, s.tokens, s.control} {
-		if l != nil {
-			err = errors.Join(err, l.Close())
-		}
-	}
-	return err
+	return errors.Join(s.stage.Close(s.api, s.tokens, s.control), s.landscape.Close())
 }
 
 // URL is sm_url of bindings; known after Start.
 func (s *Sim) URL() string { return s.api.URL() }
 
 // ControlURL is the base address of the control API, or empty.
-func (s *Sim) ControlURL() string {
-	if s.control == nil {
-		return ""
-	}
-	return s.control.URL()
-}
+func (s *Sim) ControlURL() string { return s.control.URL() }
 
 // CA are the certificates of the authorities of Service Manager and of the landscape, PEM.
 func (s *Sim) CA() []byte { return append(s.authority.PEM(), s.landscape.CA()...) }
@@ -159,27 +146,11 @@ func (s *Sim) Ledger() *simkit.Ledger { return s.stage.Ledger }
 // Calls counts the calls by operation, login and user agent.
 func (s *Sim) Calls() *simkit.Calls { return s.stage.Calls }
 
-func (s *Sim) behaves() Behaviour { return *s.behaviour.Load() }
+func (s *Sim) behaves() Behaviour { return s.conduct.Now() }
 
 // Adjust changes the behaviour from now on.
 func (s *Sim) Adjust(change func(*Behaviour)) error {
-	return s.adjust(func(b *Behaviour) error { change(b); return nil })
-}
-
-func (s *Sim) adjust(change func(*Behaviour) error) error {
-	for {
-		old := s.behaviour.Load()
-		adjusted := old.clone()
-		if err := change(&adjusted); err != nil {
-			return err
-		}
-		if err := adjusted.check(); err != nil {
-			return err
-		}
-		if s.behaviour.CompareAndSwap(old, &adjusted) {
-			return nil
-		}
-	}
+	return s.conduct.Adjust(change)
 }
 
 // order is the body of the POST /human/… calls.
@@ -194,7 +165,7 @@ func (s *Sim) controls() http.Handler {
 	s.stage.Control(mux)
 	mux.HandleFunc("GET /behaviour", simkit.Do(func(*http.Request, struct{}) (any, error) { return s.behaves(), nil }))
 	mux.HandleFunc("PATCH /behaviour", simkit.Do(func(_ *http.Request, document json.RawMessage) (any, error) {
-		err := s.adjust(func(b *Behaviour) error { return strict(document, b) })
+		err := s.conduct.AdjustJSON(document)
 		return s.behaves(), err
 	}))
 	mux.HandleFunc("POST /seed", simkit.Do(func(_ *http.Request, seed Seed) (any, error) { return struct{}{}, s.Seed(seed) }))

@@ -85,8 +85,13 @@ func ListenLoopback(address string, handler http.Handler) (*Listener, error) {
 	return Listen(address, nil, handler)
 }
 
-// URL is the base address without a trailing slash.
-func (l *Listener) URL() string { return l.base }
+// URL is the base address; empty of a listener that was never opened.
+func (l *Listener) URL() string {
+	if l == nil {
+		return ""
+	}
+	return l.base
+}
 
 // Close cuts every connection and waits until the server has stopped accepting.
 // Further calls do nothing.

@@ -2,6 +2,7 @@ package simkit
 
 import (
 	"crypto/tls"
+	"errors"
 	"maps"
 	"math"
 	"net/http"
@@ -120,6 +121,19 @@ type Stage struct {
 	Calls  *Calls
 	// Error writes a refusal in the upstream's own form.
 	Error func(status int, message string) Answer
+}
+
+// Close ends a simulator: it cuts all connections, held ones included. A listener that is nil was
+// never opened.
+func (s *Stage) Close(listeners ...*Listener) error {
+	s.Faults.Close()
+	var err error
+	for _, l := range listeners {
+		if l != nil {
+			err = errors.Join(err, l.Close())
+		}
+	}
+	return err
 }
 
 // NewStage sets an empty one. Without an error form, plain JSON is used; the

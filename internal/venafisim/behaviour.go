@@ -1,8 +1,6 @@
 package venafisim
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -91,12 +89,4 @@ func (b Behaviour) check() error {
 		return fmt.Errorf("certificates must live for some time")
 	}
 	return nil
-}
-
-// strict decodes JSON and refuses fields that do not exist: a misspelt switch would
-// leave the simulator honest in a test that wants it to lie.
-func strict(document []byte, into any) error {
-	decoder := json.NewDecoder(bytes.NewReader(document))
-	decoder.DisallowUnknownFields()
-	return decoder.Decode(into)
 }

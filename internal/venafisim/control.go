@@ -74,7 +74,7 @@ func (s *Sim) controls() http.Handler {
 		if len(document) == 0 {
 			return nil, fmt.Errorf("no behaviour was sent")
 		}
-		err := s.adjustJSON(document)
+		err := s.conduct.AdjustJSON(document)
 		return s.behaves(), err
 	}))
 	mux.HandleFunc("GET /stats", simkit.Do(func(*http.Request, struct{}) (any, error) { return s.Stats(), nil }))

@@ -14,11 +14,8 @@ package venafisim
 
 import (
 	"crypto/tls"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"github.com/claviger-dev/claviger/internal/simkit"
 )
@@ -45,10 +42,10 @@ type Options struct {
 
 // Sim is one platform. All methods are safe for concurrent use.
 type Sim struct {
-	options   Options
-	clock     simkit.Clock
-	stage     *simkit.Stage
-	behaviour atomic.Pointer[Behaviour]
+	options Options
+	clock   simkit.Clock
+	stage   *simkit.Stage
+	conduct *simkit.Conduct[Behaviour]
 
 	mu    sync.Mutex // guards world
 	world world
@@ -69,7 +66,7 @@ func New(options Options) *Sim {
 	if options.Behaviour != nil {
 		behaviour = *options.Behaviour
 	}
-	s.behaviour.Store(&behaviour)
+	s.conduct = simkit.NewConduct(behaviour, Behaviour.clone, Behaviour.check)
 	s.stage = simkit.NewStage(options.Clock, failure, operationNames()...)
 	return s
 }
@@ -117,26 +114,14 @@ func (s *Sim) listen() error {
 
 // Close cuts all connections, held ones included.
 func (s *Sim) Close() error {
-	s.stage.Faults.Close()
-	var err error
-	for _, l := range []*simkit.Listener{s.server, s.control} {
-		if l != nil {
-			err = errors.Join(err, l.Close())
-		}
-	}
-	return err
+	return s.stage.Close(s.server, s.control)
 }
 
 // URL is the base address, known after Start: /vedauth and /vedsdk are below it.
 func (s *Sim) URL() string { return s.server.URL() }
 
 // ControlURL is the base address of the control API, or empty.
-func (s *Sim) ControlURL() string {
-	if s.control == nil {
-		return ""
-	}
-	return s.control.URL()
-}
+func (s *Sim) ControlURL() string { return s.control.URL() }
 
 // CA is the certificate of the authority of servers, PEM.
 func (s *Sim) CA() []byte { return s.authority.PEM() }
@@ -161,33 +146,9 @@ func (s *Sim) Ledger() *simkit.Ledger { return s.stage.Ledger }
 // Calls counts the calls by operation, login and user agent.
 func (s *Sim) Calls() *simkit.Calls { return s.stage.Calls }
 
-func (s *Sim) behaves() Behaviour { return *s.behaviour.Load() }
+func (s *Sim) behaves() Behaviour { return s.conduct.Now() }
 
 // Adjust changes the behaviour from now on.
 func (s *Sim) Adjust(change func(*Behaviour)) error {
-	return s.adjust(func(b *Behaviour) error { change(b); return nil })
-}
-
-func (s *Sim) adjust(change func(*Behaviour) error) error {
-	for {
-		old := s.behaviour.Load()
-		adjusted := old.clone()
-		if err := change(&adjusted); err != nil {
-			return err
-		}
-		if err := adjusted.check(); err != nil {
-			return err
-		}
-		if s.behaviour.CompareAndSwap(old, &adjusted) {
-			return nil
-		}
-	}
-}
-
-// adjustJSON lays a JSON document over the behaviour: what it does not name stays.
-func (s *Sim) adjustJSON(document json.RawMessage) error {
-	if err := s.adjust(func(b *Behaviour) error { return strict(document, b) }); err != nil {
-		return fmt.Errorf("behaviour: %w", err)
-	}
-	return nil
+	return s.conduct.Adjust(change)
 }

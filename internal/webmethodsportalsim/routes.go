@@ -135,7 +135,7 @@ func create(t *turn) simkit.Answer {
 		Type    string  `json:"type"`
 		Context context `json:"context"`
 	}
-	if strict(t.body, &order) != nil {
+	if simkit.Strict(t.body, &order) != nil {
 		return failure(http.StatusBadRequest, "Malformed request")
 	}
 	if t.blind {

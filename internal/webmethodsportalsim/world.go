@@ -229,7 +229,7 @@ func ReadSeed(file string) (Seed, error) {
 		return Seed{}, fmt.Errorf("seed: %w", err)
 	}
 	var seed Seed
-	if err := strict(document, &seed); err != nil {
+	if err := simkit.Strict(document, &seed); err != nil {
 		return Seed{}, fmt.Errorf("seed %s: %w", file, err)
 	}
 	return seed, nil
@@ -246,7 +246,7 @@ func Sample() Seed {
 // Seed adds to the world.
 func (s *Sim) Seed(seed Seed) error {
 	if len(seed.Behaviour) > 0 {
-		if err := s.adjustJSON(seed.Behaviour); err != nil {
+		if err := s.conduct.AdjustJSON(seed.Behaviour); err != nil {
 			return err
 		}
 	}

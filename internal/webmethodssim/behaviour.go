@@ -1,7 +1,6 @@
 package webmethodssim
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -133,12 +132,4 @@ func (b Behaviour) check() error {
 		return fmt.Errorf("keyExpires is no JSON")
 	}
 	return nil
-}
-
-// strict decodes JSON and refuses fields that do not exist: a misspelt switch would leave the
-// simulator honest in a test that wants it to lie.
-func strict(document []byte, into any) error {
-	decoder := json.NewDecoder(bytes.NewReader(document))
-	decoder.DisallowUnknownFields()
-	return decoder.Decode(into)
 }
