@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/claviger-dev/claviger/internal/material"
@@ -19,11 +20,14 @@ const roleAdvice = "; the user needs the role Space Developer in the space"
 type platform struct {
 	*session
 	login login
-	uaa   *url.URL
+	now   func() time.Time
+
+	mu  sync.Mutex
+	uaa *url.URL // where logins are made; nil until the root has told
 }
 
 func newPlatform(now func() time.Time, e *endpoint, l login) *platform {
-	p := &platform{login: l}
+	p := &platform{login: l, now: now}
 	p.session = newSession(now, e, p.logIn)
 	return p
 }

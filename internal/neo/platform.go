@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/claviger-dev/claviger/internal/material"
@@ -20,8 +19,6 @@ const (
 	// are an attack. It doubles up to the longest.
 	shortestRefusal = 10 * time.Second
 	longestRefusal  = time.Minute
-	// refusalDoublings keeps the doubling from overflowing.
-	refusalDoublings = 8
 )
 
 // scopesAdvice is what a person can do about a refusal.
@@ -30,22 +27,15 @@ const scopesAdvice = "; the platform client needs the scopes readAuthorizationSe
 // platform is the platform API with its one token, which all callers share.
 type platform struct {
 	*endpoint
+	*upstream.Entrance
 	login login
 	now   func() time.Time
-
-	// entry lets one caller at a time log in.
-	entry chan struct{}
-
-	mu      sync.Mutex
-	token   material.Secret
-	until   time.Time
-	refused *upstream.Error // why the last login did not work, until retryAt
-	retryAt time.Time
-	streak  int
 }
 
 func newPlatform(now func() time.Time, e *endpoint, l login) *platform {
-	return &platform{endpoint: e, login: l, now: now, entry: make(chan struct{}, 1)}
+	p := &platform{endpoint: e, login: l, now: now}
+	p.Entrance = upstream.NewEntrance(now, shortestRefusal, longestRefusal, p.logIn)
+	return p
 }
 
 // refusal is reply.refusal with the platform's own advice. Where a scope is missing the
@@ -61,7 +51,7 @@ func (p *platform) refusal(r reply) *upstream.Error {
 // never more.
 func (p *platform) send(ctx context.Context, c call) (reply, error) {
 	for attempt := 1; ; attempt++ {
-		value, err := p.tokenFor(ctx)
+		value, err := p.Token(ctx)
 		if err != nil {
 			return reply{}, err
 		}
@@ -72,78 +62,10 @@ func (p *platform) send(ctx context.Context, c call) (reply, error) {
 			return r, err
 		}
 		refused := upstream.Errorf(upstream.LoginFailed, "%s to a fresh token%s", r.words(), scopesAdvice)
-		p.reject(value, refused, attempt > 1)
+		p.Reject(value, refused, attempt > 1)
 		if attempt > 1 {
 			return reply{}, refused
 		}
-	}
-}
-
-// tokenFor returns a token that is believed to work.
-func (p *platform) tokenFor(ctx context.Context) (material.Secret, error) {
-	if value, err, known := p.known(); known {
-		return value, err
-	}
-	select {
-	case p.entry <- struct{}{}:
-		defer func() { <-p.entry }()
-	case <-ctx.Done():
-		return material.Secret{}, &upstream.Error{Class: upstream.Retryable, Message: "given up while logging in", Err: ctx.Err()}
-	}
-	if value, err, known := p.known(); known { // whoever was inside before has it
-		return value, err
-	}
-	value, until, err := p.logIn(ctx)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case err == nil:
-		p.token, p.until, p.refused, p.streak = value, until, nil, 0
-	case upstream.ClassOf(err) == upstream.LoginFailed:
-		p.rest(err)
-	}
-	return value, err
-}
-
-// known is the token, or the refusal that still stands.
-func (p *platform) known() (material.Secret, error, bool) { //nolint:revive // an answer, its error, and whether there is one
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := p.now()
-	if !p.token.Empty() && now.Before(p.until) {
-		return p.token, nil, true
-	}
-	if p.refused != nil && now.Before(p.retryAt) {
-		again := *p.refused
-		again.After = p.retryAt.Sub(now)
-		return material.Secret{}, &again, true
-	}
-	return material.Secret{}, nil, false
-}
-
-// rest remembers a refusal. The lock is held.
-func (p *platform) rest(err error) {
-	message := "the login was refused"
-	if own, ok := err.(*upstream.Error); ok { //nolint:errorlint // made by logIn, never wrapped
-		message = own.Message
-	}
-	p.refused = upstream.Errorf(upstream.LoginFailed, "%s", message)
-	p.retryAt = p.now().Add(min(shortestRefusal<<min(p.streak, refusalDoublings), longestRefusal))
-	p.streak++
-}
-
-// reject takes back a token that the platform answered 401 to. A token that was replaced
-// meanwhile is left alone: of a thousand callers with the same stale token only the first
-// makes a login. If even a fresh one was refused, nobody tries for a while.
-func (p *platform) reject(value material.Secret, err *upstream.Error, fresh bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.token.Equal(value) {
-		return
-	}
-	p.token = material.Secret{}
-	if fresh {
-		p.rest(err)
 	}
 }
 
