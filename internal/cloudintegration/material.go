@@ -158,7 +158,7 @@ func (f Form) defaults() map[string]string {
 }
 
 // WriteCredential writes over an entry as it was read. The verbs of the tenant are strict, and
-// what was read may have changed: PUT wants the entry to exist, POST that it does not.
+// what was read may have vanished since: PUT wants the entry to exist, POST that it does not.
 func (t *Tenant) WriteCredential(ctx context.Context, c Credential, read Entry) error {
 	body := map[string]string{"Name": c.Alias}
 	secret := "ClientSecret"
@@ -183,24 +183,24 @@ func (t *Tenant) WriteCredential(ctx context.Context, c Credential, read Entry) 
 	create := call{operation: operation + ".create", method: http.MethodPost, path: set, body: string(text), kind: "application/json", secrets: []material.Secret{c.Secret}}
 	update := create
 	update.operation, update.method, update.path = operation+".update", http.MethodPut, c.Form.path(c.Alias)
-	verbs := []call{update, create, update}
+	verbs := []call{update, create}
 	if !read.Exists {
-		verbs = []call{create, update}
+		verbs = verbs[1:]
 	}
-	for i, verb := range verbs {
-		r, err := t.write(ctx, verb)
-		if err != nil {
+	var r reply
+	for _, verb := range verbs {
+		if r, err = t.write(ctx, verb); err != nil {
 			return err
 		}
-		wrong := r.status == http.StatusConflict || r.status == http.StatusNotFound && verb.method == http.MethodPut
-		switch {
-		case r.status/100 == 2:
+		if r.status/100 == 2 {
 			return nil
-		case !wrong || i == len(verbs)-1:
-			return r.refused()
+		}
+		if r.status != http.StatusConflict && r.status != http.StatusNotFound {
+			break
 		}
 	}
-	return nil
+	// Whoever has made it since it was read may be somebody else: it is not written over unseen.
+	return r.refused()
 }
 
 // WriteKeyPair writes a PKCS#12 file, which holds one key, over what was read.

@@ -130,7 +130,6 @@ func TestTheVerbFollowsWhatTheTenantSays(t *testing.T) {
 		exists bool
 		want   map[string]int
 	}{
-		{"it appeared meanwhile", cloudintegration.Entry{}, true, map[string]int{"oauth2-credential.create": 1, "oauth2-credential.update": 1}},
 		{"it vanished meanwhile", cloudintegration.Entry{Exists: true}, false, map[string]int{"oauth2-credential.create": 1, "oauth2-credential.update": 1}},
 		{"it is there", cloudintegration.Entry{Exists: true}, true, map[string]int{"oauth2-credential.create": 0, "oauth2-credential.update": 1}},
 		{"it is not", cloudintegration.Entry{}, false, map[string]int{"oauth2-credential.create": 1, "oauth2-credential.update": 0}},
@@ -153,6 +152,23 @@ func TestTheVerbFollowsWhatTheTenantSays(t *testing.T) {
 				t.Error("the tenant does not hold the secret")
 			}
 		})
+	}
+}
+
+// What was not there when it was read, and is now, may be somebody else's.
+func TestWhatAppearedMeanwhileIsNotWrittenOver(t *testing.T) {
+	s := start(t, func(w *sim.Tenant, _ *sim.Behaviour) {
+		w.Entries = []sim.Entry{{Set: sim.OAuth2, Alias: "ACME'S API", Fields: map[string]string{"Description": "somebody's"}, Secret: "theirs"}}
+	})
+	err := opened(t, s).WriteCredential(t.Context(), oauth2("one"), cloudintegration.Entry{})
+	if upstream.ClassOf(err) != upstream.Conflict {
+		t.Errorf("it ended with %v", err)
+	}
+	if held, _ := s.Entry(sim.OAuth2, "ACME'S API"); held.Secret != "theirs" || held.Fields["Description"] != "somebody's" {
+		t.Error("it was written over")
+	}
+	if got := s.Calls().Total("oauth2-credential.update"); got != 0 {
+		t.Errorf("%d calls to write over it", got)
 	}
 }
 
