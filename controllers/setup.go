@@ -111,7 +111,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	})
 	credentials := &credential.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Store: store,
-		Issuers: issuers{accounts}, Deliveries: deliveries{tenants}, Shape: o.Registry.Shape, Guard: guard, Decisions: decisions, Pods: consumers.NewFinder(mgr.GetAPIReader(), o.Clock), Clock: o.Clock, Events: mgr.GetEventRecorder("claviger"), Metrics: counters,
+		Issuers: issuers{accounts}, Deliveries: tenants, Shape: o.Registry.Shape, Guard: guard, Decisions: decisions, Pods: consumers.NewFinder(mgr.GetAPIReader(), o.Clock), Clock: o.Clock, Events: mgr.GetEventRecorder("claviger"), Metrics: counters,
 		Options: credential.Options{ClusterID: o.ClusterID, Holder: o.Holder, ObserveOnly: o.ObserveOnly, ClusterKinds: o.clusterKinds(), OperatorNamespace: o.OperatorNamespace, OrphanAge: o.OrphanAge, UptakePause: o.UptakePause, Restarts: o.RestartsPerNamespace, Boundary: o.Boundary},
 	}
 	if err := credentials.SetupWithManager(ctx, mgr, o.Workers, accounts.Changed(), tenants.Changed()); err != nil {
@@ -135,14 +135,6 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("set up notifications: %w", err)
 	}
 	return nil
-}
-
-// deliveries shows to the credentials what is known of where they are delivered.
-type deliveries struct{ tenants *cloudintegration.Reconciler }
-
-func (d deliveries) Delivered(tenant types.NamespacedName, uid types.UID, form v1alpha1.DeliveryForm, alias string) (credential.Delivered, bool) {
-	told, ok := d.tenants.Delivered(tenant, uid, form, alias)
-	return credential.Delivered(told), ok
 }
 
 // issuers shows the accounts to the credentials in the planner's words.

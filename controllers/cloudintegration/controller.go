@@ -29,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/controllers/credential"
 	scanning "github.com/claviger-dev/claviger/internal/cloudintegration"
 	"github.com/claviger-dev/claviger/internal/journal"
 	"github.com/claviger-dev/claviger/internal/material"
@@ -74,7 +75,7 @@ type Reconciler struct {
 	mu      sync.Mutex
 	records map[types.NamespacedName]*record
 	// board is what the credentials are told.
-	board map[types.NamespacedName]map[place]Told
+	board map[types.NamespacedName]map[place]credential.Delivered
 }
 
 // record is what this process knows of a tenant. Losing it costs one scan.
@@ -119,7 +120,7 @@ const news = 256
 func New(mgr ctrl.Manager, options Options) *Reconciler {
 	return &Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: mgr.GetEventRecorder("claviger"), Options: options,
-		records: map[types.NamespacedName]*record{}, board: map[types.NamespacedName]map[place]Told{}, changed: make(chan event.GenericEvent, news),
+		records: map[types.NamespacedName]*record{}, board: map[types.NamespacedName]map[place]credential.Delivered{}, changed: make(chan event.GenericEvent, news),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/controllers/credential"
 	scanning "github.com/claviger-dev/claviger/internal/cloudintegration"
 	"github.com/claviger-dev/claviger/internal/upstream"
 )
@@ -312,25 +313,9 @@ func (w *want) trouble(h *held, now time.Time) string {
 	return ""
 }
 
-// Told is what a credential is told of a delivery.
-type Told struct {
-	// Mark is the version that the tenant holds; empty if it holds none that is in use.
-	Mark upstream.Mark
-	// Since is since when, and SeenAt when that was last seen.
-	Since, SeenAt time.Time
-	// Trouble is why it does not get on; empty if nothing is wrong.
-	Trouble string
-	// Users are the flows that use the alias.
-	Users []string
-	// Gone: the tenant holds nothing of the credential.
-	Gone bool
-	// Unseen: it was not looked at yet.
-	Unseen bool
-}
-
 // told puts what is known of a delivery into words for the planner.
-func (w *want) told(h *held, now time.Time) Told {
-	t := Told{Trouble: w.trouble(h, now), Users: w.users}
+func (w *want) told(h *held, now time.Time) credential.Delivered {
+	t := credential.Delivered{Trouble: w.trouble(h, now), Users: w.users}
 	t.Unseen = !h.seen && t.Trouble == ""
 	_, ours := w.holds(h.entry)
 	t.Gone = h.seen && !ours

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/controllers/credential"
 	scanning "github.com/claviger-dev/claviger/internal/cloudintegration"
 	"github.com/claviger-dev/claviger/internal/upstream"
 )
@@ -163,14 +164,14 @@ func TestWhatCredentialsAreTold(t *testing.T) {
 		when string
 		w    *want
 		h    *held
-		want Told
+		want credential.Delivered
 	}{
-		{"nothing is known", wanting(users), &held{}, Told{Users: []string{"Orders"}, Unseen: true}},
-		{"nothing can be known", wanting(), &held{trouble: "no role"}, Told{Trouble: "no role"}},
-		{"it is current", wanting(users), lookedAt(current, time.Minute, time.Hour), Told{Mark: nextMark, Since: noon.Add(-time.Hour), SeenAt: noon.Add(-time.Minute), Users: []string{"Orders"}}},
-		{"it holds an earlier one", wanting(), lookedAt(noted(firstMark, 1, noon), time.Minute, 0), Told{}},
-		{"there is none", wanting(), lookedAt(scanning.Entry{}, time.Minute, 0), Told{Gone: true}},
-		{"it is not deployed", wanting(), lookedAt(noted(nextMark, 2, noon, func(e *scanning.Entry) { e.Status = "ERROR" }), time.Minute, 0), Told{Trouble: "the tenant has accepted it and says that it cannot deploy it"}},
+		{"nothing is known", wanting(users), &held{}, credential.Delivered{Users: []string{"Orders"}, Unseen: true}},
+		{"nothing can be known", wanting(), &held{trouble: "no role"}, credential.Delivered{Trouble: "no role"}},
+		{"it is current", wanting(users), lookedAt(current, time.Minute, time.Hour), credential.Delivered{Mark: nextMark, Since: noon.Add(-time.Hour), SeenAt: noon.Add(-time.Minute), Users: []string{"Orders"}}},
+		{"it holds an earlier one", wanting(), lookedAt(noted(firstMark, 1, noon), time.Minute, 0), credential.Delivered{}},
+		{"there is none", wanting(), lookedAt(scanning.Entry{}, time.Minute, 0), credential.Delivered{Gone: true}},
+		{"it is not deployed", wanting(), lookedAt(noted(nextMark, 2, noon, func(e *scanning.Entry) { e.Status = "ERROR" }), time.Minute, 0), credential.Delivered{Trouble: "the tenant has accepted it and says that it cannot deploy it"}},
 	} {
 		t.Run(c.when, func(t *testing.T) {
 			if diff := cmp.Diff(c.want, c.w.told(c.h, noon)); diff != "" {

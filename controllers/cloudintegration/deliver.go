@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/claviger-dev/claviger/api/v1alpha1"
+	"github.com/claviger-dev/claviger/controllers/credential"
 	scanning "github.com/claviger-dev/claviger/internal/cloudintegration"
 	"github.com/claviger-dev/claviger/internal/journal"
 	"github.com/claviger-dev/claviger/internal/material"
@@ -185,10 +186,10 @@ func (r *Reconciler) open(ctx context.Context, tenant *v1alpha1.CloudIntegration
 }
 
 // Delivered is what is known of a delivery; false if its tenant has not been looked at yet.
-func (r *Reconciler) Delivered(tenant types.NamespacedName, credential types.UID, form v1alpha1.DeliveryForm, alias string) (Told, bool) {
+func (r *Reconciler) Delivered(tenant types.NamespacedName, uid types.UID, form v1alpha1.DeliveryForm, alias string) (credential.Delivered, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t, ok := r.board[tenant][place{credential: credential, form: scanning.Form(form), alias: alias}]
+	t, ok := r.board[tenant][place{credential: uid, form: scanning.Form(form), alias: alias}]
 	return t, ok
 }
 
@@ -198,7 +199,7 @@ func (r *Reconciler) Changed() <-chan event.GenericEvent { return r.changed }
 // announce writes down what is known for the credentials, and tells those for whom it is news.
 func (r *Reconciler) announce(ctx context.Context, tenant types.NamespacedName, rec *record) {
 	now := r.Options.Server.Now()
-	fresh := map[place]Told{}
+	fresh := map[place]credential.Delivered{}
 	var news []*v1alpha1.APIClientCredential
 	r.mu.Lock()
 	for i := range rec.wants {
