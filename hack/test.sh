@@ -19,7 +19,7 @@ names() { grep -E "$@" <<<"$listed" | cut -d ' ' -f 1 | grep -vE "${apart:-^$}" 
 plane='/internal/(controlplane|operatortest) |/controller-runtime/pkg/envtest '
 mapfile -t alone < <(names "$plane")
 mapfile -t together < <(names -v "$plane")
-mapfile -t adapters < <(names '/internal/upstream/upstreamtest ')
+mapfile -t adapters < <(names '/internal/upstream/upstreamtest ' | grep -v '/upstreamtest$')
 
 go test -race -exec true "${alone[@]}" "${together[@]}" >/dev/null
 failed=0
@@ -30,7 +30,7 @@ run() { go test -timeout 30m "$@" "${flags[@]}" || failed=1; }
 if [[ $* == ./... ]]; then
 	# What the race detector makes slow is drawn from above, and whole here: one goroutine
 	# has nothing to race, and the sweeps of an adapter race in the same way each time.
-	run -p 2 ./internal/rotation/rotationtest
+	run -p 2 ./internal/rotation/rotationtest ./internal/upstream/upstreamtest
 	run -p 2 -run '^TestConformance' "${adapters[@]}"
 	# Clients that others wrote judge the simulators, from modules of their own.
 	for judge in test/vcert test/cfclient; do

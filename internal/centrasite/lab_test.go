@@ -110,32 +110,7 @@ func (l *lab) operations(call upstreamtest.Call) []string {
 }
 
 func (l *lab) Arm(call upstreamtest.Call, fault upstreamtest.Fault) bool {
-	f := simkit.Fault{Count: -1, Status: fault.Status, Message: fault.Message, RetryAfter: simkit.Duration(fault.After)}
-	switch fault.Kind {
-	case upstreamtest.Refused:
-		f.Action = simkit.Refuse
-	case upstreamtest.Page:
-		f.Action = simkit.HTML
-	case upstreamtest.Broken:
-		f.Action = simkit.Garble
-	case upstreamtest.CutBefore:
-		f.Action = simkit.Cut
-	case upstreamtest.CutAfter:
-		f.Action, f.Point = simkit.Cut, simkit.AfterCommit
-	case upstreamtest.HalfAnswer:
-		f.Action, f.Point = simkit.Truncate, simkit.AfterCommit
-	case upstreamtest.Slow:
-		f.Action, f.Point = simkit.Hold, simkit.AfterCommit
-	case upstreamtest.Throttled:
-		f.Action = simkit.ThrottleCall
-	}
-	for _, operation := range l.operations(call) {
-		f.Operation = operation
-		if _, err := l.sim.Faults().Add(f); err != nil {
-			return false
-		}
-	}
-	return len(l.operations(call)) > 0
+	return fault.Strike(l.sim.Faults(), l.operations(call))
 }
 
 func (l *lab) Heal() {

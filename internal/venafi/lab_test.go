@@ -102,36 +102,6 @@ type base struct {
 
 func (l *base) Secrets() []string { return []string{password} }
 
-// arm lets a fault strike operations.
-func (l *base) arm(operations []string, fault upstreamtest.Fault) bool {
-	f := simkit.Fault{Count: -1, Status: fault.Status, Message: fault.Message, RetryAfter: simkit.Duration(fault.After)}
-	switch fault.Kind {
-	case upstreamtest.Refused:
-		f.Action = simkit.Refuse
-	case upstreamtest.Page:
-		f.Action = simkit.HTML
-	case upstreamtest.Broken:
-		f.Action = simkit.Garble
-	case upstreamtest.CutBefore:
-		f.Action = simkit.Cut
-	case upstreamtest.CutAfter:
-		f.Action, f.Point = simkit.Cut, simkit.AfterCommit
-	case upstreamtest.HalfAnswer:
-		f.Action, f.Point = simkit.Truncate, simkit.AfterCommit
-	case upstreamtest.Slow:
-		f.Action, f.Point = simkit.Hold, simkit.AfterCommit
-	case upstreamtest.Throttled:
-		f.Action = simkit.ThrottleCall
-	}
-	for _, operation := range operations {
-		f.Operation = operation
-		if _, err := l.sim.Faults().Add(f); err != nil {
-			return false
-		}
-	}
-	return len(operations) > 0
-}
-
 func (l *base) heal() {
 	l.sim.Faults().Remove("")
 	l.sim.Faults().Release("", false)
@@ -179,7 +149,7 @@ func (l *certificateLab) Exempt() map[string]string {
 }
 
 func (l *certificateLab) Arm(call upstreamtest.Call, fault upstreamtest.Fault) bool {
-	return l.arm(map[upstreamtest.Call][]string{
+	return fault.Strike(l.sim.Faults(), map[upstreamtest.Call][]string{
 		upstreamtest.Login:         {"auth.password"},
 		upstreamtest.ReadRealm:     {"auth.verify"},
 		upstreamtest.ReadContainer: {"config.guid", "policy.check"},
@@ -187,7 +157,7 @@ func (l *certificateLab) Arm(call upstreamtest.Call, fault upstreamtest.Fault) b
 		upstreamtest.Read:          {"certificate.read"},
 		upstreamtest.List:          {"certificate.search"},
 		upstreamtest.Delete:        {"certificate.revoke"},
-	}[call], fault)
+	}[call])
 }
 
 func (l *certificateLab) Heal() {
@@ -335,10 +305,10 @@ func (l *tokenLab) Arm(call upstreamtest.Call, fault upstreamtest.Fault) bool {
 	if l.certificate {
 		login = "auth.certificate"
 	}
-	return l.arm(map[upstreamtest.Call][]string{
+	return fault.Strike(l.sim.Faults(), map[upstreamtest.Call][]string{
 		upstreamtest.Login: {login}, upstreamtest.ReadRealm: {"auth.verify"}, upstreamtest.Create: {login},
 		upstreamtest.Delete: {"auth.revoke"}, upstreamtest.Prove: {"auth.verify"},
-	}[call], fault)
+	}[call])
 }
 
 func (l *tokenLab) Do(deed upstreamtest.Deed, r upstream.Request) error {
