@@ -101,8 +101,9 @@ func (x *cfTenant) ask(wanted v1alpha1.CloudFoundryCredential) *v1alpha1.APIClie
 // keyCount is how many keys were ever made, and what became of them.
 type keyCount struct{ Issued, Live, Duplicates int }
 
-func (x *cfTenant) counted() keyCount {
-	ledger := x.region.Ledger()
+func (x *cfTenant) counted() keyCount { return count(x.region.Ledger()) }
+
+func count(ledger *simkit.Ledger) keyCount {
 	duplicates := 0
 	for _, entry := range ledger.Entries(0) {
 		if entry.Action == simkit.EventDuplicate {
@@ -300,19 +301,7 @@ func TestCloudFoundryConditionsSayWhatToDo(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := x.ask(test.wanted)
-			x.eventually(soon, func() string {
-				issuer := &v1alpha1.CredentialIssuer{}
-				if err := x.world.Client.Get(x.ctx, x.key("apic"), issuer); err != nil {
-					return err.Error()
-				}
-				said := describe(x.get("billing").Status.Conditions) + describe(issuer.Status.Conditions)
-				for _, words := range test.words {
-					if !strings.Contains(said, words) {
-						return fmt.Sprintf("nobody says %q:\n%s", words, said)
-					}
-				}
-				return ""
-			})
+			x.awaitWords(test.words...)
 			if x.target("billing-api") != nil {
 				t.Error("something was published")
 			}

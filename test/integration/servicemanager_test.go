@@ -101,16 +101,7 @@ func newSMTenant(t *testing.T, change func(*smSetting)) *smTenant {
 	return x
 }
 
-func (x *smTenant) bindings() keyCount {
-	ledger := x.manager.Ledger()
-	duplicates := 0
-	for _, entry := range ledger.Entries(0) {
-		if entry.Action == simkit.EventDuplicate {
-			duplicates++
-		}
-	}
-	return keyCount{len(ledger.Issued()), len(ledger.Live()), duplicates}
-}
+func (x *smTenant) bindings() keyCount { return count(x.manager.Ledger()) }
 
 func (x *smTenant) awaitBindings(within time.Duration, want keyCount) {
 	x.t.Helper()
@@ -277,19 +268,7 @@ func TestServiceManagerConditionsSayWhatToDo(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := x.ask(test.wanted)
-			x.eventually(soon, func() string {
-				issuer := &v1alpha1.CredentialIssuer{}
-				if err := x.world.Client.Get(x.ctx, x.key("apic"), issuer); err != nil {
-					return err.Error()
-				}
-				said := describe(x.get("billing").Status.Conditions) + describe(issuer.Status.Conditions)
-				for _, words := range test.words {
-					if !strings.Contains(said, words) {
-						return fmt.Sprintf("nobody says %q:\n%s", words, said)
-					}
-				}
-				return ""
-			})
+			x.awaitWords(test.words...)
 			if x.target("billing-api") != nil {
 				t.Error("something was published")
 			}

@@ -308,6 +308,24 @@ func (x *tenant) get(name string) *v1alpha1.APIClientCredential {
 	return c
 }
 
+// awaitWords waits until the credential or its issuer says all of this.
+func (x *tenant) awaitWords(words ...string) {
+	x.t.Helper()
+	x.eventually(soon, func() string {
+		issuer := &v1alpha1.CredentialIssuer{}
+		if err := x.world.Client.Get(x.ctx, x.key("apic"), issuer); err != nil {
+			return err.Error()
+		}
+		said := x.told("billing") + describe(issuer.Status.Conditions)
+		for _, part := range words {
+			if !strings.Contains(said, part) {
+				return fmt.Sprintf("nobody says %q:\n%s", part, said)
+			}
+		}
+		return ""
+	})
+}
+
 // told is what a credential says of itself, for whoever tells why something is not as wanted. It
 // may be gone by then, which fails nothing.
 func (x *tenant) told(name string) string {
